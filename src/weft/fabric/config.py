@@ -1,0 +1,77 @@
+"""SwitchConfig: what a switch shall be, as one value that knows no vendor.
+
+Every field can be read back from a running device; what cannot (which tenant, which port) is a reason and stands in the
+plan. All tuples are sorted, so that equal states are equal values.
+"""
+
+import ipaddress
+
+import msgspec
+
+from weft.model.addresses import IPInterface
+from weft.model.ids import SwitchName
+
+
+class FabricLink(msgspec.Struct, frozen=True, order=True, kw_only=True):
+    """A numbered point-to-point interface to another switch, with the eBGP session over it."""
+
+    interface: str
+    address: ipaddress.IPv4Interface
+    peer: str
+    """The peer's name; used as the neighbour's description."""
+    peer_address: ipaddress.IPv4Address
+    peer_asn: int
+
+
+class ManagementSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """The leaf's in-band management prefix: untagged frames of `interfaces`, routed in the underlay."""
+
+    gateway: ipaddress.IPv4Interface
+    interfaces: tuple[str, ...]
+
+
+class Underlay(msgspec.Struct, frozen=True, kw_only=True):
+    """Routing between switches: eBGP (RFC 7938) for IPv4 unicast and L2VPN EVPN over the same sessions."""
+
+    asn: int
+    loopback: ipaddress.IPv4Address
+    """Router id, and VTEP address on a switch that has VNIs."""
+    links: tuple[FabricLink, ...] = ()
+    management: ManagementSegment | None = None
+    mtu_bytes: int = 9216
+
+
+class Vrf(msgspec.Struct, frozen=True, order=True, kw_only=True):
+    """A tenant's routing table with its L3VNI (RFC 9135, symmetric IRB)."""
+
+    name: str
+    l3vni: int
+
+
+class Segment(msgspec.Struct, frozen=True, order=True, kw_only=True):
+    """An L2VNI on this switch; with a VRF and gateways if its network is routed."""
+
+    vni: int
+    vrf: str | None = None
+    gateways: tuple[IPInterface, ...] = ()
+    mtu_bytes: int = 1500
+
+
+class Attachment(msgspec.Struct, frozen=True, order=True, kw_only=True):
+    """Frames with `vlan` on `interface` belong to `vni`; vlan 0: untagged frames (bare metal)."""
+
+    interface: str
+    vlan: int
+    vni: int
+
+
+class SwitchConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole desired, or observed, state of a switch as far as weft owns it."""
+
+    name: SwitchName
+    underlay: Underlay | None
+    """None only when observed: a switch that has no routing configured yet."""
+    vrfs: tuple[Vrf, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    gateway_mac: str = "00:00:5e:00:01:01"

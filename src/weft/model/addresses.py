@@ -1,0 +1,59 @@
+"""Address types and their parsing; every parser names the value it refuses."""
+
+import ipaddress
+import re
+from typing import NewType
+
+from weft.model.errors import Invalid
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+Mac = NewType("Mac", str)
+"""A MAC address as six lower-case hexadecimal octets joined by colons."""
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+def parse_mac(text: str) -> Mac:
+    """Return the normal form of a unicast MAC address; raise Invalid for anything else."""
+    mac = text.strip().lower().replace("-", ":")
+    if not _MAC.fullmatch(mac):
+        raise Invalid(f"'{text}' is not a MAC address: write six octets, such as fa:16:3e:01:02:03")
+    if int(mac[:2], 16) & 1:
+        raise Invalid(f"'{text}' is a multicast MAC address; a port needs a unicast one (even first octet)")
+    if mac == "00:00:00:00:00:00":
+        raise Invalid("'00:00:00:00:00:00' cannot be the MAC address of a port")
+    return Mac(mac)
+
+
+def mac_of(prefix: str, entropy: int) -> Mac:
+    """Return the MAC whose first octets are `prefix` (such as ``fa:16:3e``) and whose rest comes from `entropy`."""
+    missing = 6 - len(prefix.split(":"))
+    tail = [f"{(entropy >> (8 * i)) & 0xFF:02x}" for i in reversed(range(missing))]
+    return Mac(":".join([prefix, *tail]))
+
+
+def parse_address(text: str) -> IPAddress:
+    """Return the IPv4 or IPv6 address that `text` writes; raise Invalid for anything else."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        raise Invalid(f"'{text}' is not a valid IP address") from None
+
+
+def parse_network(text: str) -> IPNetwork:
+    """Return the prefix that `text` writes; raise Invalid if it is none or has host bits set."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise Invalid(f"'{text}' is not a valid CIDR: {error}") from None
+
+
+def parse_interface(text: str) -> IPInterface:
+    """Return address and prefix length, such as ``10.0.0.1/24``; raise Invalid for anything else."""
+    try:
+        return ipaddress.ip_interface(text)
+    except ValueError as error:
+        raise Invalid(f"'{text}' is not an address with a prefix length: {error}") from None

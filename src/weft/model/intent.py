@@ -1,0 +1,194 @@
+"""The logical side: what tenants ask for. Routers (VRFs), networks, subnets, ports, and ports' bindings.
+
+Times are Unix time in seconds. `project_id` is the tenant that owns the object.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from weft.model.addresses import IPAddress, IPNetwork, Mac
+from weft.model.ids import Epoch, NetworkId, NodeName, PortId, RouterId, SiteName, SubnetId, Vlan, Vni
+
+
+class NetworkType(StrEnum):
+    """How a network's segment is carried between leaves."""
+
+    VLAN = "vlan"
+    VXLAN = "vxlan"
+    ROUTED = "routed"
+    CLOUD = "cloud"
+
+
+class Realizer(StrEnum):
+    """Who makes a part of a binding real."""
+
+    HOST = "host"
+    FABRIC = "fabric"
+    CLOUD = "cloud"
+
+
+class RealizationState(StrEnum):
+    """What a realizer has done for one binding epoch. gone: it has taken everything of it away again."""
+
+    PENDING = "pending"
+    UP = "up"
+    FAILED = "failed"
+    GONE = "gone"
+
+
+class Owned(msgspec.Struct, frozen=True, kw_only=True):
+    """What every intent object carries, under Neutron's names."""
+
+    project_id: str
+    name: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    revision_number: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+class Router(Owned, frozen=True, kw_only=True):
+    """A tenant's routing domain (VPC): one VRF, one L3VNI. `vrf` is at most 15 bytes, as Linux wants it."""
+
+    id: RouterId
+    site: SiteName
+    vrf: str
+    l3vni: Vni
+    admin_state_up: bool = True
+
+
+class Network(Owned, frozen=True, kw_only=True):
+    """One L2 segment. `vni` is set for vxlan, `vlan` for vlan; the VLAN that a vxlan network has on a leaf is no
+    property of the network but of the leaf (see LeafVlan)."""
+
+    id: NetworkId
+    site: SiteName
+    type: NetworkType = NetworkType.VXLAN
+    vni: Vni | None = None
+    vlan: Vlan | None = None
+    physical_network: str | None = None
+    mtu_bytes: int = 1500
+    admin_state_up: bool = True
+    shared: bool = False
+    external: bool = False
+    labels: Mapping[str, str] = {}
+
+
+class AddressRange(msgspec.Struct, frozen=True):
+    """An inclusive range of addresses of one family."""
+
+    start: IPAddress
+    end: IPAddress
+
+
+class HostRoute(msgspec.Struct, frozen=True):
+    """A route that a host of the subnet shall have."""
+
+    destination: IPNetwork
+    nexthop: IPAddress
+
+
+class Subnet(Owned, frozen=True, kw_only=True):
+    """A CIDR of a network. `pools` are where weft picks addresses; a static request may lie outside them."""
+
+    id: SubnetId
+    network_id: NetworkId
+    cidr: IPNetwork
+    gateway: IPAddress | None
+    pools: tuple[AddressRange, ...]
+    enable_dhcp: bool = True
+    dns_nameservers: tuple[str, ...] = ()
+    host_routes: tuple[HostRoute, ...] = ()
+
+
+class RouterInterface(msgspec.Struct, frozen=True, kw_only=True):
+    """A subnet attached to a router; `port_id` holds the gateway's address on it."""
+
+    router_id: RouterId
+    subnet_id: SubnetId
+    network_id: NetworkId
+    port_id: PortId
+
+
+class FixedIp(msgspec.Struct, frozen=True):
+    """An address of a port, and the subnet it is from."""
+
+    subnet_id: SubnetId
+    address: IPAddress
+
+
+class Port(Owned, frozen=True, kw_only=True):
+    """What is an instance's own for life: a name, a MAC, addresses, an owner, labels. Outlives its bindings.
+
+    What becomes of it on which node is its weft.ports.lifecycle.Lifecycle.
+    """
+
+    id: PortId
+    network_id: NetworkId
+    mac: Mac
+    fixed_ips: tuple[FixedIp, ...] = ()
+    device_id: str = ""
+    device_owner: str = ""
+    admin_state_up: bool = True
+    port_security_enabled: bool = True
+    labels: Mapping[str, str] = {}
+
+
+class LeafVlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The VLAN that stands for a network on the node-facing interfaces of one VLAN domain.
+
+    A domain is a set of leaves that share nodes (one leaf, or an MLAG pair), named after its first leaf; see
+    weft.fabric.topology.Topology.vlan_domain. `released_at` is set while the number rests before reuse.
+    """
+
+    domain: str
+    network_id: NetworkId
+    vlan: Vlan
+    released_at: float | None = None
+
+
+class Binding(msgspec.Struct, frozen=True, kw_only=True):
+    """A port on a node, in one epoch. Draining: a newer epoch exists, and this one is being taken away."""
+
+    port_id: PortId
+    node: NodeName
+    epoch: Epoch
+    owed: frozenset[Realizer]
+    """Whose realization the port needs to be ACTIVE; decided from the node's dataplane when it was bound."""
+    draining: bool = False
+    vnic_type: str = "normal"
+    profile: Mapping[str, object] = {}
+
+
+class Realization(msgspec.Struct, frozen=True, kw_only=True):
+    """What one realizer has done for one binding epoch."""
+
+    port_id: PortId
+    epoch: Epoch
+    realizer: Realizer
+    state: RealizationState
+    reason: str = ""
+    at: float = 0.0
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One step in a port's life, as shown to people: what happened, when, who did it, for which epoch."""
+
+    port_id: PortId
+    at: float
+    actor: str
+    """``api``, ``agent/NODE``, ``fabric/SWITCH``, ``controller``."""
+    step: str
+    """One of weft.model.steps, or ``state`` for a transition of the port's state."""
+    epoch: Epoch = Epoch(0)
+    before: str = ""
+    after: str = ""
+    detail: str = ""
+
+
+def overlap(a: IPNetwork, b: IPNetwork) -> bool:
+    """Tell whether two prefixes share an address; prefixes of different families never do."""
+    return a.version == b.version and a.overlaps(b)

@@ -1,0 +1,136 @@
+"""The physical side: sites with their pools, switches, nodes, and the links that say where a node hangs.
+
+An Inventory is what an engineer writes (as TOML or JSON). Its numbers - ASNs, loopbacks, point-to-point
+addresses - may be left out: weft.fabric.numbering computes them once and keeps them.
+"""
+
+import ipaddress
+from enum import StrEnum
+
+import msgspec
+
+from weft.model.ids import NodeName, SiteName, SwitchName
+
+
+class SwitchRole(StrEnum):
+    """Where a switch stands. core, aggregation and tor belong to a three-layer VLAN site."""
+
+    SPINE = "spine"
+    LEAF = "leaf"
+    BORDER = "border"
+    CORE = "core"
+    AGGREGATION = "aggregation"
+    TOR = "tor"
+
+
+class Dialect(StrEnum):
+    """What language a switch is configured in."""
+
+    FRR = "frr"
+    EOS = "eos"
+    NXOS = "nxos"
+
+
+class Dataplane(StrEnum):
+    """What wires an instance on a node. none: the leaf's interface itself is the edge (bare metal)."""
+
+    OVS = "ovs"
+    EBPF = "ebpf"
+    CLOUD = "cloud"
+    NONE = "none"
+
+
+class NumberRange(msgspec.Struct, frozen=True):
+    """An inclusive range of numbers."""
+
+    first: int
+    last: int
+
+    def __contains__(self, number: int) -> bool:
+        return self.first <= number <= self.last
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
+class FabricPools(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a site's fabric takes its numbers from. Defaults suit a first lab; a real site writes its own."""
+
+    loopbacks: ipaddress.IPv4Network = ipaddress.IPv4Network("10.255.0.0/24")
+    links: ipaddress.IPv4Network = ipaddress.IPv4Network("10.254.0.0/22")
+    """Point-to-point links between switches, a /31 each (RFC 3021)."""
+    management: ipaddress.IPv4Network = ipaddress.IPv4Network("172.31.0.0/16")
+    """In-band management of nodes, a /24 per leaf."""
+    spine_asn: int = 65000
+    """All spines of a site share one ASN, every leaf has its own (RFC 7938, section 5.2.1)."""
+    leaf_asns: NumberRange = NumberRange(65101, 65499)
+    l2vnis: NumberRange = NumberRange(10000, 49999)
+    l3vnis: NumberRange = NumberRange(50000, 59999)
+    vlans: NumberRange = NumberRange(100, 3999)
+    """VLANs that weft may use on node-facing interfaces; chosen per leaf."""
+    mtu_bytes: int = 9216
+    overlay_mtu_bytes: int = 1500
+    gateway_mac: str = "00:00:5e:00:01:01"
+    """The anycast gateway's MAC address, the same on every leaf."""
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A region or availability zone."""
+
+    name: SiteName
+    fabric: FabricPools | None = None
+    """None: a site without switches of ours, such as a public cloud."""
+
+
+class Switch(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that weft configures."""
+
+    name: SwitchName
+    site: SiteName
+    role: SwitchRole
+    dialect: Dialect = Dialect.FRR
+    management: str | None = None
+    """Where the controller reaches it: host, or host:port, on the out-of-band network."""
+    asn: int | None = None
+    loopback: ipaddress.IPv4Address | None = None
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A host that instances run on, or a bare-metal server that is one."""
+
+    name: NodeName
+    site: SiteName
+    dataplane: Dataplane = Dataplane.OVS
+    management_address: ipaddress.IPv4Address | None = None
+    """Its address in its leaf's management prefix; chosen by weft if left out."""
+
+
+class LinkEnd(msgspec.Struct, frozen=True, order=True):
+    """One interface of one device (switch or node), written ``device:interface``."""
+
+    device: str
+    interface: str
+
+    def __str__(self) -> str:
+        return f"{self.device}:{self.interface}"
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A cable. The two ends are of two different devices; at least one is a switch.
+
+    `management` holds for links to nodes: untagged frames on it belong to the leaf's management prefix. It is off
+    where a bare-metal server's own network shall be the untagged one.
+    """
+
+    a: LinkEnd
+    b: LinkEnd
+    management: bool = True
+
+
+class Inventory(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is physically there. Checked as a whole by weft.fabric.topology.problems."""
+
+    sites: tuple[Site, ...] = ()
+    switches: tuple[Switch, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    links: tuple[Link, ...] = ()
