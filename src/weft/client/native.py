@@ -1,0 +1,99 @@
+"""The calls of weft's own API (/v1): inventory, nodes and their agents, ports, the fabric, the server."""
+
+from collections.abc import Mapping
+
+from weft.client.call import Call, JsonObject, Query, as_type, json_body, member, path_of
+from weft.protocol.node import NodeBootstrap, NodeDesired, RealizationReports, ReportAnswer
+from weft.protocol.port import HistoryStep, PortStatus
+
+ROOT = "v1"
+
+
+def inventory() -> Call[JsonObject]:
+    """Get the inventory in its wire form (weft.protocol.inventory)."""
+    return Call("GET", path_of(ROOT, "inventory"), as_type(JsonObject))
+
+
+def put_inventory(wire: Mapping[str, object]) -> Call[JsonObject]:
+    """Replace the inventory; the answer holds ``revision`` and ``numbering``."""
+    return Call("PUT", path_of(ROOT, "inventory"), as_type(JsonObject), body=json_body(wire))
+
+
+def rows(collection: str) -> Call[list[JsonObject]]:
+    """List one of sites, switches, links, nodes."""
+    return Call("GET", path_of(ROOT, collection), member(collection, list[JsonObject]))
+
+
+def switch(name: str) -> Call[JsonObject]:
+    """Show a switch with its status."""
+    return Call("GET", path_of(ROOT, "switches", name), member("switch", JsonObject))
+
+
+def node(name: str) -> Call[JsonObject]:
+    """Show a node with its agent's liveness."""
+    return Call("GET", path_of(ROOT, "nodes", name), member("node", JsonObject))
+
+
+def bootstrap(node_name: str) -> Call[NodeBootstrap]:
+    """Get what an installer writes to a node; without a token."""
+    return Call("GET", path_of(ROOT, "nodes", node_name, "bootstrap"), as_type(NodeBootstrap))
+
+
+def new_token(node_name: str) -> Call[NodeBootstrap]:
+    """Make a new token for a node's agent; the old one is void."""
+    return Call("POST", path_of(ROOT, "nodes", node_name, "bootstrap"), as_type(NodeBootstrap))
+
+
+def desired(node_name: str) -> Call[NodeDesired]:
+    """Get all that a node shall carry."""
+    return Call("GET", path_of(ROOT, "nodes", node_name, "desired"), as_type(NodeDesired))
+
+
+def report(node_name: str, reports: RealizationReports) -> Call[ReportAnswer]:
+    """Say what a node has made real."""
+    path = path_of(ROOT, "nodes", node_name, "realizations")
+    return Call("POST", path, as_type(ReportAnswer), body=json_body(reports))
+
+
+def ports(query: Query) -> Call[list[PortStatus]]:
+    """List ports with their state; `query` holds filters such as ``node`` or ``network_id``."""
+    return Call("GET", path_of(ROOT, "ports"), member("ports", list[PortStatus]), query)
+
+
+def port(port_id: str) -> Call[PortStatus]:
+    """Show a port with its state, bindings and realizations."""
+    return Call("GET", path_of(ROOT, "ports", port_id), member("port", PortStatus))
+
+
+def history(port_id: str) -> Call[list[HistoryStep]]:
+    """Get the steps of a port's life, oldest first."""
+    return Call("GET", path_of(ROOT, "ports", port_id, "history"), member("history", list[HistoryStep]))
+
+
+def bind(port_id: str, node_name: str, *, supersede: bool, expected_epoch: int | None) -> Call[PortStatus]:
+    """Bind a port to a node, or move it there; see Client.bind."""
+    body: JsonObject = {"node": node_name, "supersede": supersede}
+    if expected_epoch is not None:
+        body["expected_epoch"] = expected_epoch
+    path = path_of(ROOT, "ports", port_id, "bind")
+    return Call("POST", path, member("port", PortStatus), body=json_body(body))
+
+
+def unbind(port_id: str) -> Call[PortStatus]:
+    """Take a port off its node; it keeps its addresses."""
+    return Call("POST", path_of(ROOT, "ports", port_id, "unbind"), member("port", PortStatus), body=b"{}")
+
+
+def fabric_status() -> Call[JsonObject]:
+    """Get the state of every switch: in-sync, pending, unreachable or failed, since when and why."""
+    return Call("GET", path_of(ROOT, "fabric", "status"), as_type(JsonObject))
+
+
+def fabric_plan() -> Call[JsonObject]:
+    """Get what would change on every switch, from its last observation, as text and as data."""
+    return Call("GET", path_of(ROOT, "fabric", "plan"), as_type(JsonObject))
+
+
+def status() -> Call[JsonObject]:
+    """Get the server's own state: revision, ports per state, agents."""
+    return Call("GET", path_of(ROOT, "status"), as_type(JsonObject))
