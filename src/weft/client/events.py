@@ -43,10 +43,10 @@ class EventParser:
         """Return the events that are complete with this piece; raise Permanent if one is beyond all bounds."""
         lines = (self._rest + piece).replace(b"\r\n", b"\n").split(b"\n")
         self._rest = lines.pop()
+        found = [event for line in lines if (event := self._line(line)) is not None]
         if self._size_bytes + len(self._rest) > MAX_EVENT_BYTES:
             raise Permanent(f"the server sent an event of more than {MAX_EVENT_BYTES} bytes")
-        found = (self._line(line) for line in lines)
-        return [event for event in found if event is not None]
+        return found
 
     def _line(self, line: bytes) -> ServerEvent | None:
         if not line:
