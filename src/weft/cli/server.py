@@ -1,0 +1,29 @@
+"""`weft server`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), help="A TOML file; its keys are these options' names.")
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="ADDRESS",
+    help="HOST:PORT, unix:/PATH or fd:N; repeatable. 127.0.0.1:9696 if left out.",
+)
+@click.option("--db", metavar="URL", help="sqlite:////PATH of the database file; made and upgraded as needed.")
+@click.option("--token-file", metavar="PATH", help="Administrators' tokens, one a line.")
+@click.option("--switch-key", metavar="PATH", help="The SSH private key that the switches accept.")
+@click.option("--project", metavar="NAME", help="Owner of what is created by a request that names no tenant.")
+def server(config: Path | None, **flags: object) -> None:
+    """Run the server: the API and the controllers, in one process, until it is told to stop.
+
+    Without --token-file it knows no credential, and listens on loopback and unix sockets only. Whoever may open its
+    unix socket is an administrator.
+    """
+    from weft.api.server import run  # noqa: PLC0415 - a command that does not serve need not load a server
+    from weft.api.settings import load_settings  # noqa: PLC0415
+
+    run(load_settings(config, flags))

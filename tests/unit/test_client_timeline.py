@@ -1,0 +1,35 @@
+"""A history as people read it."""
+
+from weft.client.timeline import timeline, title_of
+from weft.model import steps
+from weft.protocol.port import HistoryStep
+
+
+def step(name: str, at: float, **rest: str) -> HistoryStep:
+    return HistoryStep(step=name, at=at, actor="api", **rest)
+
+
+def test_steps_are_timed_from_the_request_they_answer() -> None:
+    history = [
+        step(steps.CREATED, 100.0),
+        step(steps.BOUND, 100.001),
+        step(steps.FLOWS, 100.5),
+        step(steps.BOUND, 200.0),
+        step(steps.CONFIGURED, 200.25),
+    ]
+    assert [round(each.after_s, 3) for each in timeline(history)] == [0.0, 0.001, 0.5, 0.0, 0.25]
+
+
+def test_a_step_that_arrives_late_stands_where_it_happened() -> None:
+    history = [step(steps.CREATED, 100.0), step(steps.FLOWS, 101.0), step(steps.PLUGGED, 100.5)]
+    assert [each.step.step for each in timeline(history)] == [steps.CREATED, steps.PLUGGED, steps.FLOWS]
+
+
+def test_every_step_has_words() -> None:
+    named = [value for name, value in vars(steps).items() if name.isupper()]
+    for name in named:
+        title = title_of(step(name, 0.0, before="BINDING", after="ACTIVE"))
+        assert title
+        assert "_" not in title
+    assert title_of(step("state", 0.0, before="BINDING", after="ACTIVE")) == "BINDING -> ACTIVE"
+    assert title_of(step("a_later_step", 0.0)) == "a later step"
