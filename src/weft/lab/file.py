@@ -1,0 +1,58 @@
+"""The lab's FILE: an inventory in TOML, and a [lab] table that says what only a lab needs to know."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from weft.fabric.topology import problems
+from weft.lab.topology import Wiring, wiring
+from weft.model.errors import Invalid
+from weft.model.inventory import Inventory
+from weft.protocol.inventory import decode
+
+
+class _LabTable(msgspec.Struct, forbid_unknown_fields=True):
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabFile:
+    """A file that was read and can be built."""
+
+    path: Path
+    wire: Mapping[str, Any]
+    """The inventory as it is sent to the server."""
+    inventory: Inventory
+    wiring: Wiring
+
+
+def read(path: Path) -> LabFile:
+    """Read a lab's file; raise Invalid, with all that is wrong, if no lab can be built of it."""
+    try:
+        document = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise Invalid(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(f"{path} is not TOML: {error}") from None
+    table = document.pop("lab", None)
+    if table is None:
+        raise Invalid(f'{path} has no [lab] table; it says which node the server runs on: server = "ctl1"')
+    try:
+        lab = msgspec.convert(table, type=_LabTable)
+    except msgspec.ValidationError as error:
+        raise Invalid(f'{path}, table [lab]: {error}; it holds server = "NODE"') from None
+    try:
+        inventory = decode(document)
+    except Invalid as error:
+        raise Invalid(f"{path}: {error.message}", kind=error.kind) from None
+    found = problems(inventory)
+    if found:
+        listed = "\n".join(f"  - {each.where}: {each.message}" for each in found)
+        raise Invalid(f"{path}: the inventory has {len(found)} problem(s):\n{listed}")
+    return LabFile(path, document, inventory, wiring(inventory, lab.server))
