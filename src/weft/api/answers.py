@@ -1,0 +1,106 @@
+"""Bodies in and out: reading a request's JSON within bounds, and answering with JSON or with an error's body.
+
+Neutron's paths answer errors as ``{"NeutronError": {"type", "message", "detail"}}``, all others as
+``{"error": {"kind", "message"}}``.
+"""
+
+import math
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from weft.model.errors import Conflict, Forbidden, Invalid, NotFound, Transient, WeftError
+
+MAX_BODY_BYTES = 1 << 20
+
+T = TypeVar("T")
+
+_STATUS_BY_KIND = {
+    "Unauthorized": 401,
+    "HTTPMethodNotAllowed": 405,
+    "RevisionNumberConstraintFailed": 412,
+    "RequestTooLarge": 413,
+}
+"""Statuses that are finer than the error's class."""
+
+_STATUS_BY_CLASS: tuple[tuple[type[WeftError], int], ...] = (
+    (Invalid, 400),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (Conflict, 409),
+    (Transient, 503),
+)
+
+INTERNAL = WeftError("the server failed at this request; its log says why", kind="InternalServerError")
+
+
+class JsonAnswer(Response):
+    """A JSON answer; `content` is anything msgspec encodes."""
+
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        """Return the body."""
+        return msgspec.json.encode(content)
+
+
+def no_content() -> Response:
+    """Return the answer to a deletion."""
+    return Response(status_code=204)
+
+
+def status_of(error: WeftError) -> int:
+    """Return the HTTP status that says `error`."""
+    by_kind = _STATUS_BY_KIND.get(error.kind)
+    return by_kind or next((status for kind, status in _STATUS_BY_CLASS if isinstance(error, kind)), 500)
+
+
+def error_answer(error: WeftError, path: str) -> Response:
+    """Return the answer that says `error` in the manner of the API that `path` belongs to."""
+    body: object
+    if path.startswith("/v2.0"):
+        body = {"NeutronError": {"type": error.kind, "message": error.message, "detail": ""}}
+    else:
+        body = {"error": {"kind": error.kind, "message": error.message}}
+    headers = {}
+    status = status_of(error)
+    if isinstance(error, Transient):
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JsonAnswer(body, status_code=status, headers=headers)
+
+
+async def read_body(request: Request) -> bytes:
+    """Return a request's body; raise Invalid if it is larger than MAX_BODY_BYTES, before all of it is read."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
+        raise _too_large()
+    body = bytearray()
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
+                raise _too_large()
+    except ClientDisconnect:
+        raise Invalid("the connection was closed before the whole body had come") from None
+    return bytes(body)
+
+
+def _too_large() -> Invalid:
+    return Invalid(f"the body is larger than {MAX_BODY_BYTES} bytes: send it in smaller parts", kind="RequestTooLarge")
+
+
+async def read_json(request: Request, kind: type[T]) -> T:
+    """Return a request's JSON body as a value of type `kind`; raise Invalid naming the field that is wrong."""
+    body = await read_body(request)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"the body is not as it should be: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise Invalid("the body is nested too deeply") from None

@@ -1,0 +1,200 @@
+"""Converters of attribute values: from JSON to what the core thinks with, refusing in Neutron's words.
+
+A converter takes any JSON value and returns the converted one, or raises Refused with the reason.
+"""
+
+import ipaddress
+import uuid
+from collections.abc import Callable, Iterable
+
+from weft.model.addresses import IPAddress, IPNetwork, Mac, parse_mac
+from weft.model.errors import Invalid
+from weft.model.intent import AddressRange, HostRoute
+
+Converter = Callable[[object], object]
+
+MAX_ITEMS = 1000
+"""Of a list in one attribute."""
+
+_TRUE = {"true", "1", "yes", "on", "t", "y"}
+_FALSE = {"false", "0", "no", "off", "f", "n"}
+
+
+class Refused(ValueError):
+    """A value that an attribute cannot have; the text is the reason, without a full stop."""
+
+
+def boolean(value: object) -> bool:
+    """Accept true and false, and the strings and numbers that Neutron takes for them."""
+    if isinstance(value, bool):
+        return value
+    text = str(value).lower() if isinstance(value, str | int) else ""
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise Refused(f"'{value}' cannot be converted to boolean")
+
+
+def string(max_length: int) -> Converter:
+    """Return a converter that accepts strings of up to `max_length` characters."""
+
+    def convert(value: object) -> str:
+        if not isinstance(value, str):
+            raise Refused(f"'{value}' is not a valid string")
+        if len(value) > max_length:
+            raise Refused(f"'{value}' exceeds maximum length of {max_length}")
+        if "\0" in value:
+            raise Refused(f"{value!r} holds a NUL character")
+        return value
+
+    return convert
+
+
+def integer(first: int, last: int) -> Converter:
+    """Return a converter that accepts whole numbers, also written as strings, of a range."""
+
+    def convert(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise Refused(f"'{value}' is not an integer")
+        try:
+            number = int(value)
+        except ValueError:
+            raise Refused(f"'{value}' is not an integer") from None
+        if not first <= number <= last:
+            raise Refused(f"'{value}' is not in the range {first} to {last}")
+        return number
+
+    return convert
+
+
+def one_of(*values: object) -> Converter:
+    """Return a converter that accepts one of `values`."""
+
+    def convert(value: object) -> object:
+        if value not in values or isinstance(value, bool):
+            raise Refused(f"'{value}' is not in {list(values)}")
+        return value
+
+    return convert
+
+
+def only(value: object) -> Converter:
+    """Return a converter for what weft has no choice in: it accepts the value that is shown anyway, or none."""
+
+    def convert(given: object) -> object:
+        if given not in (value, None):
+            raise Refused(f"'{given}' is not supported; the only possible value is {value!r}")
+        return value
+
+    return convert
+
+
+def or_none(convert: Converter) -> Converter:
+    """Return a converter that accepts null besides what `convert` does."""
+    return lambda value: None if value is None else convert(value)
+
+
+def identifier(value: object) -> str:
+    """Accept a UUID."""
+    if isinstance(value, str):
+        try:
+            return str(uuid.UUID(value))
+        except ValueError:
+            pass
+    raise Refused(f"'{value}' is not a valid UUID")
+
+
+def mac(value: object) -> Mac:
+    """Accept a unicast MAC address."""
+    try:
+        return parse_mac(value if isinstance(value, str) else "")
+    except Invalid:
+        raise Refused(f"'{value}' is not a valid MAC address") from None
+
+
+def address(value: object) -> IPAddress:
+    """Accept an IP address."""
+    if isinstance(value, str):  # a number would be an address to ipaddress, too
+        try:
+            return ipaddress.ip_address(value)
+        except ValueError:
+            pass
+    raise Refused(f"'{value}' is not a valid IP address")
+
+
+def cidr(value: object) -> IPNetwork:
+    """Accept a prefix; host bits are cut off as Neutron does."""
+    if isinstance(value, str) and "/" in value:
+        try:
+            return ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            pass
+    raise Refused(f"'{value}' is not a valid IP subnet")
+
+
+def dictionary(value: object) -> dict[str, object]:
+    """Accept an object; null is an empty one."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Refused(f"'{value}' is not a dictionary")
+    return value
+
+
+def items(value: object) -> list[object]:
+    """Accept a list of up to MAX_ITEMS; null is an empty one."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Refused(f"'{value}' is not a list")
+    if len(value) > MAX_ITEMS:
+        raise Refused(f"{len(value)} items are more than {MAX_ITEMS}")
+    return value
+
+
+def addresses(value: object) -> tuple[str, ...]:
+    """Accept a list of different IP addresses, as text (name servers)."""
+    found = tuple(str(address(each)) for each in items(value))
+    _refuse_doubles(found)
+    return found
+
+
+def strings(max_length: int) -> Converter:
+    """Return a converter that accepts a list of different strings."""
+    one = string(max_length)
+
+    def convert(value: object) -> tuple[str, ...]:
+        found = tuple(str(one(each)) for each in items(value))
+        _refuse_doubles(found)
+        return found
+
+    return convert
+
+
+def pools(value: object) -> tuple[AddressRange, ...]:
+    """Accept a list of ``{"start": ADDRESS, "end": ADDRESS}``."""
+    found = []
+    for each in items(value):
+        if not isinstance(each, dict) or each.keys() != {"start", "end"}:
+            raise Refused(f"Invalid data format for IP pool: '{each}'")
+        found.append(AddressRange(address(each["start"]), address(each["end"])))
+    return tuple(found)
+
+
+def host_routes(value: object) -> tuple[HostRoute, ...]:
+    """Accept a list of ``{"destination": CIDR, "nexthop": ADDRESS}``."""
+    found = []
+    for each in items(value):
+        if not isinstance(each, dict) or each.keys() != {"destination", "nexthop"}:
+            raise Refused(f"Invalid data format for hostroute: '{each}'")
+        found.append(HostRoute(cidr(each["destination"]), address(each["nexthop"])))
+    return tuple(found)
+
+
+def _refuse_doubles(found: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for each in found:
+        if each in seen:
+            raise Refused(f"'{each}' stands more than once")
+        seen.add(each)

@@ -1,0 +1,67 @@
+"""What `weft server` is told: one frozen object, parsed once from a TOML file and from flags."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from weft.model.errors import Invalid
+
+DEFAULT_LISTEN = ("127.0.0.1:9696",)
+DEFAULT_DB = "sqlite:////var/lib/weft/weft.db"
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of a server process."""
+
+    listen: tuple[str, ...] = DEFAULT_LISTEN
+    """Where to listen: ``HOST:PORT``, ``unix:/PATH`` or ``fd:N``; see weft.api.listen."""
+    db: str = DEFAULT_DB
+    token_file: Path | None = None
+    """Admin tokens, one a line. None: no credential is configured, and only loopback and unix are accepted."""
+    switch_key: Path | None = None
+    """The private key that switches accept."""
+    project: str = "default"
+    """Owner of what is created by a request that names no project."""
+
+
+def load_settings(config: Path | None, flags: Mapping[str, object]) -> ServerSettings:
+    """Return the settings of a TOML file with `flags` put over them; a flag that is None or empty was not given.
+
+    Raises Invalid with the file and the key if either holds something unknown or of the wrong type.
+    """
+    written = _read(config) if config else {}
+    given = {key: value for key, value in flags.items() if value not in (None, (), "")}
+    source = f"{config}" if config else "the flags"
+    try:
+        return msgspec.convert({**written, **given}, ServerSettings, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"{source}: {error}") from None
+
+
+def _path(kind: type, value: object) -> Path:
+    if kind is not Path or not isinstance(value, str):
+        raise TypeError(f"expected a path as a string, got {value!r}")
+    return Path(value)
+
+
+def _read(config: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(config.read_text())
+    except OSError as error:
+        raise Invalid(f"cannot read the configuration file {config}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"{config} is not TOML: {error}") from None
+
+
+def read_tokens(path: Path) -> tuple[str, ...]:
+    """Return the admin tokens of a file; blank lines and lines that begin with # say nothing."""
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"cannot read the token file {path}: {error}") from None
+    tokens = tuple(line for line in lines if line and not line.startswith("#"))
+    if not tokens:
+        raise Invalid(f"the token file {path} holds no token: write one a line, such as `openssl rand -hex 32` makes")
+    return tokens
