@@ -71,9 +71,7 @@ PORTS = [
     ],
 )
 def test_a_query_selects_and_orders(query: str, names: str) -> None:
-    asked = parse_query(TABLE, items(query))
-    matches = matcher(TABLE, asked)
-    assert " ".join(str(each["name"]) for each in page_of([each for each in PORTS if matches(each)], asked)) == names
+    assert names_of(query) == names
 
 
 @pytest.mark.parametrize(
@@ -92,23 +90,28 @@ def test_a_query_selects_and_orders(query: str, names: str) -> None:
         ),
         (
             "fixed_ips=10.0.0.1",
-            "Invalid input for fixed_ips. Reason: '10.0.0.1' is not KEY=VALUE with one of "
-            "['ip_address', 'ip_address_substr', 'subnet_id'].",
+            """Invalid input for fixed_ips. Reason: '10.0.0.1' is not KEY=VALUE with one of \
+['ip_address', 'ip_address_substr', 'subnet_id'].""",
         ),
         ("marker=nosuch", "the marker 'nosuch' is not among the objects listed: begin again without it"),
     ],
 )
 def test_a_wrong_query_is_refused_in_neutrons_words(query: str, message: str) -> None:
     with pytest.raises(Invalid) as caught:
-        asked = parse_query(TABLE, items(query))
-        matcher(TABLE, asked)
-        page_of(PORTS, asked)
+        names_of(query)
     assert caught.value.message == message
 
 
 def test_fields_choose_attributes_and_unknown_ones_are_passed_over() -> None:
     assert with_fields(PORTS[1], ("id", "nosuch")) == {"id": "id-p1"}
     assert with_fields(PORTS[1], ()) == PORTS[1]
+
+
+def names_of(query: str) -> str:
+    asked = parse_query(TABLE, items(query))
+    matches = matcher(TABLE, asked)
+    page = page_of([each for each in PORTS if matches(each)], asked)
+    return " ".join(str(each["name"]) for each in page)
 
 
 def items(query: str) -> list[tuple[str, str]]:
