@@ -1,0 +1,127 @@
+"""Topology: an inventory by the questions that are asked of it - who hangs where, who is whose neighbour.
+
+Built from an inventory that has no problems (`problems`); immutable, every answer is a look-up.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import msgspec
+
+from weft.fabric.checks import LEAF_ROLES, Problem, problems
+from weft.model.ids import NodeName, SiteName, SwitchName
+from weft.model.inventory import Dataplane, FabricPools, Inventory, LinkEnd, Node, Site, Switch
+
+__all__ = ["NodeLink", "Problem", "SwitchLink", "Topology", "problems"]
+
+
+class NodeLink(msgspec.Struct, frozen=True, order=True, kw_only=True):
+    """A cable between a leaf and a node, seen from the leaf."""
+
+    leaf: SwitchName
+    interface: str
+    node: NodeName
+    nic: str
+    management: bool = True
+
+
+class SwitchLink(msgspec.Struct, frozen=True, order=True, kw_only=True):
+    """A cable between two switches, seen from one of them."""
+
+    interface: str
+    peer: SwitchName
+    peer_interface: str
+
+
+class Topology:
+    """The wiring of an inventory. Answers are sorted; asking about a device that is not there gives nothing."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.inventory = inventory
+        self.sites: Mapping[SiteName, Site] = {site.name: site for site in inventory.sites}
+        self.switches: Mapping[SwitchName, Switch] = {switch.name: switch for switch in inventory.switches}
+        self.nodes: Mapping[NodeName, Node] = {node.name: node for node in inventory.nodes}
+        by_node: dict[NodeName, list[NodeLink]] = defaultdict(list)
+        by_leaf: dict[SwitchName, list[NodeLink]] = defaultdict(list)
+        by_switch: dict[SwitchName, list[SwitchLink]] = defaultdict(list)
+        for cable in inventory.links:
+            for near, far in ((cable.a, cable.b), (cable.b, cable.a)):
+                if (link := self._node_link(near, far, management=cable.management)) is not None:
+                    by_node[link.node].append(link)
+                    by_leaf[link.leaf].append(link)
+                elif near.device in self.switches and far.device in self.switches:
+                    peer = SwitchLink(
+                        interface=near.interface, peer=SwitchName(far.device), peer_interface=far.interface
+                    )
+                    by_switch[SwitchName(near.device)].append(peer)
+        self._by_node = {node: tuple(sorted(links)) for node, links in by_node.items()}
+        self._by_leaf = {leaf: tuple(sorted(links)) for leaf, links in by_leaf.items()}
+        self._by_switch = {switch: tuple(sorted(links)) for switch, links in by_switch.items()}
+        self._domain = self._domains()
+
+    def leaf_links(self, node: NodeName) -> tuple[NodeLink, ...]:
+        """Return the cables by which a node hangs on leaves; none: nothing can be bound on it."""
+        return self._by_node.get(node, ())
+
+    def edge_links(self, node: NodeName) -> tuple[NodeLink, ...]:
+        """Return the cables that can carry ports of a node.
+
+        These are all its leaf links; but the untagged frames of a bare-metal server are its network's, so on it a
+        link whose untagged frames are in-band management can carry none.
+        """
+        links = self.leaf_links(node)
+        if node in self.nodes and self.nodes[node].dataplane is Dataplane.NONE:
+            return tuple(link for link in links if not link.management)
+        return links
+
+    def leaves_of(self, node: NodeName) -> tuple[SwitchName, ...]:
+        """Return the leaves that a node hangs on."""
+        return tuple(dict.fromkeys(link.leaf for link in self.leaf_links(node)))
+
+    def nodes_of(self, leaf: SwitchName) -> tuple[NodeName, ...]:
+        """Return the nodes that hang on a leaf."""
+        return tuple(sorted({link.node for link in self._by_leaf.get(leaf, ())}))
+
+    def node_links(self, leaf: SwitchName) -> tuple[NodeLink, ...]:
+        """Return the cables between a leaf and nodes, by interface."""
+        return self._by_leaf.get(leaf, ())
+
+    def switch_links(self, switch: SwitchName) -> tuple[SwitchLink, ...]:
+        """Return the cables between a switch and other switches, by interface."""
+        return self._by_switch.get(switch, ())
+
+    def vlan_domain(self, node: NodeName) -> str | None:
+        """Return the name of the set of leaves within which a network has one VLAN, or None for a node on no leaf.
+
+        Leaves that share a node are in one domain, since the node's uplinks carry the same tags; so are leaves that
+        are joined by a chain of such nodes. A domain is named after its first leaf.
+        """
+        links = self._by_node.get(node)
+        return self._domain[links[0].leaf] if links else None
+
+    def domain_of(self, leaf: SwitchName) -> str | None:
+        """Return the VLAN domain of a leaf, or None if no node hangs on it."""
+        return self._domain.get(leaf)
+
+    def pools(self, site: SiteName) -> FabricPools | None:
+        """Return the number pools of a site's fabric; None for an unknown site or one without switches of ours."""
+        found = self.sites.get(site)
+        return found.fabric if found else None
+
+    def _node_link(self, near: LinkEnd, far: LinkEnd, *, management: bool) -> NodeLink | None:
+        leaf = self.switches.get(SwitchName(near.device))
+        if leaf is None or leaf.role not in LEAF_ROLES or far.device not in self.nodes:
+            return None
+        node = NodeName(far.device)
+        return NodeLink(leaf=leaf.name, interface=near.interface, node=node, nic=far.interface, management=management)
+
+    def _domains(self) -> dict[SwitchName, str]:
+        domain: dict[SwitchName, str] = {}
+        for leaf in sorted(self._by_leaf):
+            stack = [leaf]
+            while stack:
+                member = stack.pop()
+                if member not in domain:
+                    domain[member] = leaf
+                    stack.extend(other for node in self.nodes_of(member) for other in self.leaves_of(node))
+        return domain
