@@ -286,7 +286,8 @@ def _capacity(inventory: Inventory) -> Iterator[Problem]:
 def _site_capacity(inventory: Inventory, site: Site, pools: FabricPools) -> Iterator[Problem]:
     where = f"site {site.name}"
     switches = {switch.name: switch for switch in inventory.switches if switch.site == site.name}
-    free = usable(pools.loopbacks) - len({s.loopback for s in switches.values() if s.loopback in pools.loopbacks})
+    written = {switch.loopback for switch in switches.values() if switch.loopback is not None}
+    free = usable(pools.loopbacks) - sum(loopback in pools.loopbacks for loopback in written)
     wanted = sum(switch.loopback is None for switch in switches.values())
     if wanted > free:
         yield Problem(where, f"loopbacks {pools.loopbacks} has {max(free, 0)} free for {wanted} switches")
