@@ -204,7 +204,7 @@ def _joined(where: str, a: Switch | Node, b: Switch | Node) -> Iterator[Problem]
 
 def _paths(inventory: Inventory) -> Iterator[Problem]:
     """Every leaf has a way to every other of its site; a leaf that is a site's only switch needs none."""
-    switches = {switch.name: switch for switch in inventory.switches}
+    switches: dict[str, Switch] = {switch.name: switch for switch in inventory.switches}
     neighbours: dict[str, set[str]] = defaultdict(set)
     for link in inventory.links:
         if link.a.device in switches and link.b.device in switches:
