@@ -1,0 +1,129 @@
+"""The agent's configuration: one frozen value, read once from TOML, checked without touching the machine."""
+
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from weft.model.addresses import parse_address, parse_interface
+from weft.model.errors import Invalid
+
+MIN_MTU_BYTES = 1280
+MAX_MTU_BYTES = 65535
+
+
+class BondMode(StrEnum):
+    """How several NICs are one uplink. balance-tcp needs LACP on the leaf."""
+
+    ACTIVE_BACKUP = "active-backup"
+    BALANCE_TCP = "balance-tcp"
+
+
+class Datapath(StrEnum):
+    """Where Open vSwitch forwards: in the kernel (system), in ovs-vswitchd (netdev), or where it can (auto)."""
+
+    AUTO = "auto"
+    SYSTEM = "system"
+    NETDEV = "netdev"
+
+
+class OvsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where Open vSwitch is and how it forwards."""
+
+    run_dir: str = "/run/openvswitch"
+    """Where ovs-vswitchd keeps its bridges' OpenFlow sockets (OVS_RUNDIR)."""
+    db: str | None = None
+    """Unix socket of ovsdb-server; ``db.sock`` in run_dir if left out."""
+    datapath: Datapath = Datapath.AUTO
+    bond_mode: BondMode = BondMode.ACTIVE_BACKUP
+
+    @property
+    def db_path(self) -> str:
+        """Unix socket of ovsdb-server."""
+        return self.db or f"{self.run_dir}/db.sock"
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that an agent has to know; what a NodeBootstrap says, plus where things are on the machine."""
+
+    node: str
+    server: str | tuple[str, ...]
+    """``http://host:port`` or ``unix:/path``; with several, the next is tried when one does not answer."""
+    nics: tuple[str, ...]
+    """Physical interfaces, all cabled to the node's leaf or its MLAG pair."""
+    token_file: str | None = None
+    """File with the node's token; read at each connection, so that it can be renewed in place."""
+    management: str | None = None
+    """The node's own address with prefix length, put on br-bond."""
+    gateway: str | None = None
+    routes: tuple[str, ...] = ("0.0.0.0/0",)
+    """Destinations that are reached by `gateway`."""
+    mtu_bytes: int = 1500
+    """Of the NICs and br-bond."""
+    ovs: OvsSettings = OvsSettings()
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The servers in the order in which they are tried."""
+        return (self.server,) if isinstance(self.server, str) else self.server
+
+
+def load(path: Path) -> AgentSettings:
+    """Read and check a settings file; raise Invalid with every problem found."""
+    try:
+        document = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise Invalid(f"the settings file {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Invalid(f"{path} is not TOML: {error}") from error
+    try:
+        return parse(document)
+    except Invalid as error:
+        raise Invalid(f"{path}: {error.message}") from error
+
+
+def parse(document: dict[str, Any]) -> AgentSettings:
+    """Return the settings that a TOML document says; raise Invalid with every problem found."""
+    try:
+        settings = msgspec.convert(document, AgentSettings)
+    except msgspec.ValidationError as error:
+        raise Invalid(str(error)) from error
+    if found := problems(settings):
+        raise Invalid("; ".join(found))
+    return settings
+
+
+def problems(settings: AgentSettings) -> list[str]:
+    """Return everything that is wrong with the settings as a whole."""
+    found = [f"'{name}' is empty" for name in ("node", "server", "nics") if not getattr(settings, name)]
+    found += [f"nics names '{nic}' twice" for nic in sorted(set(settings.nics)) if settings.nics.count(nic) > 1]
+    # 15 bytes: IFNAMSIZ of Linux, less the final zero.
+    found += [f"'{nic}' in nics is not an interface name" for nic in settings.nics if not 0 < len(nic.encode()) < 16]
+    for server in settings.servers:
+        if not server.startswith(("http://", "https://", "unix:")):
+            found.append(f"server '{server}' is neither http://host:port nor unix:/path")
+    if not MIN_MTU_BYTES <= settings.mtu_bytes <= MAX_MTU_BYTES:
+        found.append(f"mtu_bytes = {settings.mtu_bytes} is not between {MIN_MTU_BYTES} and {MAX_MTU_BYTES}")
+    return found + _address_problems(settings)
+
+
+def _address_problems(settings: AgentSettings) -> list[str]:
+    if settings.management is None:
+        return [] if settings.gateway is None else ["gateway is set, but no management address to reach it from"]
+    try:
+        management = parse_interface(settings.management)
+        gateway = parse_address(settings.gateway) if settings.gateway is not None else None
+        destinations = [parse_interface(route) for route in settings.routes]
+    except Invalid as error:
+        return [error.message]
+    found = []
+    if gateway is not None and (gateway not in management.network or gateway == management.ip):
+        found.append(f"gateway {gateway} is not another address in the management network {management.network}")
+    for destination in destinations:
+        if destination.version != management.version:
+            found.append(f"route {destination} and management address {management} are of different families")
+        elif destination.ip != destination.network.network_address:
+            found.append(f"route {destination} has host bits set; write {destination.network}")
+    return found
