@@ -1,0 +1,81 @@
+"""The agent's process: the reconciler and the line to the server, side by side."""
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+import structlog
+
+from weft.agent.links import Links
+from weft.agent.ovs import datapath
+from weft.agent.ovs.database import Database
+from weft.agent.ovs.observed import INTEGRATION, UPLINK
+from weft.agent.ovs.switch import FlowSwitch
+from weft.agent.reconciler import Host, Reconciler
+from weft.agent.server import Server, ServerLink
+from weft.agent.settings import AgentSettings
+from weft.agent.standing import Outbox
+from weft.client import AsyncClient
+from weft.model.errors import Invalid
+
+log = structlog.get_logger()
+
+
+def run(settings: AgentSettings) -> None:
+    """Run the agent until SIGTERM or SIGINT. It leaves everything on the node as it is."""
+    asyncio.run(serve(settings))
+
+
+async def serve(settings: AgentSettings) -> None:
+    """Run the agent in this event loop until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    work = asyncio.create_task(attend(settings))
+    stopped = asyncio.create_task(stop.wait())
+    log.info("agent_started", node=settings.node, servers=settings.servers)
+    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if work.done():
+        stopped.cancel()
+        await work
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    log.info("agent_stopped", node=settings.node)
+
+
+async def attend(settings: AgentSettings) -> None:
+    """Reconcile the node and keep the line to the server, until cancelled."""
+    wake, news = asyncio.Event(), asyncio.Event()
+    rows = Database(settings.ovs.db_path, wake.set)
+    integration = FlowSwitch(f"{settings.ovs.run_dir}/{INTEGRATION}.mgmt", wake.set)
+    uplink = FlowSwitch(f"{settings.ovs.run_dir}/{UPLINK}.mgmt", wake.set)
+    host = Host(
+        rows=rows,
+        integration=integration,
+        uplink=uplink,
+        links=Links(settings),
+        datapath=datapath.resolve(settings.ovs.datapath),
+    )
+    outbox = Outbox()
+    agent = Reconciler(settings, host, outbox, clock=time.time, wake=wake, news=news)
+    line = ServerLink(settings, lambda server: _client(settings, server), agent.follow, outbox, time.time, news)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.run())
+            group.create_task(line.run())
+    finally:
+        rows.close()
+        integration.close()
+        uplink.close()
+
+
+def _client(settings: AgentSettings, server: str) -> Server:
+    token = None
+    if settings.token_file is not None:
+        try:
+            token = Path(settings.token_file).read_text().strip()
+        except OSError as error:
+            raise Invalid(f"the token file {settings.token_file} cannot be read: {error.strerror}") from error
+    return AsyncClient(server, token)
