@@ -7,8 +7,8 @@ from ipaddress import ip_network
 import pytest
 
 from weft.lab.demo import ear
-from weft.lab.demo.cast import INSTANCES, NETWORKS, TENANTS, TWINS
-from weft.lab.demo.checks import Checks
+from weft.lab.demo.cast import CROSSINGS, INSTANCES, NETWORKS, TENANTS, TWINS
+from weft.lab.demo.checks import Check, Checks
 from weft.lab.demo.ping import PingResult, marker, parse_ping
 
 ANSWERED = """\
@@ -86,12 +86,16 @@ def test_the_cast_proves_what_the_demo_claims() -> None:
     for one, other in TWINS:
         assert one.tenant != other.tenant
         assert one.network.cidr == other.network.cidr
+    for each in CROSSINGS:
+        assert each.sender.tenant == each.own.tenant != each.others.tenant
+        assert (each.own, each.others) in TWINS or (each.others, each.own) in TWINS
 
 
 def test_a_run_is_only_good_if_every_check_held() -> None:
-    checks = Checks()
+    shown: list[Check] = []
+    checks = Checks(shown.append)
     checks.record("a", held=True, evidence="seen")
     assert not checks.failed
     checks.record("b", held=False, evidence="0 of 5")
     assert [check.claim for check in checks.failed] == ["b"]
-    assert len(checks.all) == 2
+    assert list(checks.all) == shown

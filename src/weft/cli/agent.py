@@ -16,6 +16,6 @@ import click
 def agent(config: Path) -> None:
     """Run the agent of one node until it is told to stop. What it has wired keeps forwarding without it."""
     from weft.agent.main import run  # noqa: PLC0415 - a command that is no agent need not load one
-    from weft.agent.settings import load_settings  # noqa: PLC0415
+    from weft.agent.settings import load  # noqa: PLC0415
 
-    run(load_settings(config))
+    run(load(config))

@@ -54,6 +54,24 @@ INSTANCES = (RED_WEB_1, RED_WEB_2, RED_DB_1, RED_DB_2, BLUE_WEB_1, BLUE_WEB_2, B
 TWINS = ((RED_WEB_1, BLUE_WEB_1), (RED_WEB_2, BLUE_WEB_2), (RED_DB_1, BLUE_DB_1))
 """Instances of the two tenants that get the same address: the first ports of networks with the same CIDR."""
 
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A ping to an address that both tenants have: who sends it, who has to get it, and who must not."""
+
+    sender: Instance
+    own: Instance
+    others: Instance
+
+
+CROSSINGS = (
+    Crossing(RED_WEB_1, RED_WEB_2, BLUE_WEB_2),
+    Crossing(BLUE_WEB_1, BLUE_WEB_2, RED_WEB_2),
+    Crossing(RED_WEB_2, RED_DB_1, BLUE_DB_1),
+    Crossing(BLUE_WEB_2, BLUE_DB_1, RED_DB_1),
+)
+"""Within a network, and routed between two."""
+
 MOVED = RED_WEB_2
 MOVE_TO = "node3"
 MOVE_SEEN_FROM = RED_WEB_1

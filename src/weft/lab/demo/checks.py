@@ -1,5 +1,6 @@
 """What the demo has seen: each check is a claim, whether it held, and the evidence for it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -13,16 +14,17 @@ class Check:
 
 
 class Checks:
-    """The checks of a run. A claim that was announced and never put to the test has not held."""
+    """The checks of a run, shown as they are made."""
 
-    def __init__(self) -> None:
+    def __init__(self, show: Callable[[Check], None]) -> None:
+        self._show = show
         self._made: list[Check] = []
 
-    def record(self, claim: str, *, held: bool, evidence: str) -> Check:
-        """Keep the outcome of one check."""
+    def record(self, claim: str, *, held: bool, evidence: str) -> None:
+        """Keep and show the outcome of one check."""
         check = Check(claim, held, evidence)
         self._made.append(check)
-        return check
+        self._show(check)
 
     @property
     def all(self) -> tuple[Check, ...]:

@@ -11,6 +11,20 @@ from weft.lab.demo.checks import Check
 
 PLAIN_WIDTH = 140
 
+WHAT_TO_TRY = (
+    ("weft lab status", "what runs, and where"),
+    ("weft port list", "the instances' ports"),
+    ("weft port show red-web-1", "its life so far, step by step"),
+    ("weft lab exec red-web-1 ping 10.1.1.3", "inside an instance"),
+    ("weft lab exec leaf1 vtysh -c 'show evpn vni'", "on a switch"),
+    ("weft lab exec node1 ovs-ofctl dump-flows br-int", "on a node"),
+    ("weft lab instance move red-web-1 node3", "a live migration"),
+    ("weft lab kill ctl1/server", "the data centre goes on; `weft lab restart ctl1/server`"),
+    ("weft fabric plan", "what the controller would change now: nothing"),
+    ("weft lab down", "removes every trace"),
+)
+"""After --keep: what to type, and what it shows."""
+
 
 class Screen:
     """Prints to stdout, line by line as things happen."""
@@ -48,6 +62,13 @@ class Screen:
         indented.add_column()
         indented.add_row("", table)
         self._console.print(indented)
+
+    def what_to_try(self) -> None:
+        """Print what can be done with a lab that stays."""
+        self._console.print()
+        self._console.print(Text("The data centre is still there. Try:", style="bold"))
+        for command, effect in WHAT_TO_TRY:
+            self._console.print(Text(f"   {command:<52}") + Text(effect, style="dim"))
 
     def verdict(self, checks: Sequence[Check]) -> None:
         """Print every check with its evidence, and whether all of them held."""
