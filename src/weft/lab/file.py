@@ -29,6 +29,11 @@ class LabFile:
     inventory: Inventory
     wiring: Wiring
 
+    def nics(self, node: str) -> tuple[str, ...]:
+        """Return the NICs of a node, in the order of its cables."""
+        ends = (end for link in self.inventory.links for end in (link.a, link.b))
+        return tuple(end.interface for end in ends if end.device == node)
+
 
 def read(path: Path) -> LabFile:
     """Read a lab's file; raise Invalid, with all that is wrong, if no lab can be built of it."""

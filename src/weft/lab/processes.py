@@ -104,10 +104,9 @@ def of_lab(lab_id: str, namespaces: Iterable[str]) -> frozenset[int]:
     )
 
 
-def in_namespace(namespace: str, program: str) -> frozenset[int]:
-    """Return the pids of a program in a namespace, by the name that the kernel knows it under."""
-    inodes = namespace_inodes([namespace])
-    return frozenset(pid for pid in _pids() if _namespace_inode(pid) in inodes and _read(pid, "comm") == program)
+def children(pid: int) -> tuple[int, ...]:
+    """Return the pids of a process's children."""
+    return tuple(int(child) for child in _read(pid, f"task/{pid}/children").split())
 
 
 async def kill_all(lab_id: str, namespaces: Iterable[str]) -> int:

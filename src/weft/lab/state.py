@@ -21,6 +21,7 @@ CLIENT_FILE = RUN_DIR / "client.toml"
 """Where every command of this machine finds the lab's server; see weft.client.context."""
 LOCK_FILE = RUN_DIR / "lab.lock"
 STATE_FILE = LAB_DIR / "state.json"
+MOUNTS = Path("/proc/self/mounts")
 MARK = "WEFT_LAB"
 """The environment variable that every process of a lab carries, with the lab's id."""
 
@@ -72,7 +73,8 @@ class LabState(msgspec.Struct, frozen=True, kw_only=True):
     netns_mounted: bool = True
     """Whether /run/netns was there before; `down` leaves it as it was."""
     namespaces: tuple[str, ...] = ()
-    switches: tuple[str, ...] = ()
+    switches: dict[str, str] = {}
+    """Each switch's address on the out-of-band network."""
     ovs_nodes: tuple[str, ...] = ()
     nics: dict[str, tuple[str, ...]] = {}
     """The NICs of each node, in the order of its cables."""
@@ -93,7 +95,7 @@ def new(file: Path, server: str) -> LabState:
 
 def netns_mounted() -> bool:
     """Tell whether /run/netns is a mount point; it is bound on itself, which only the kernel's list shows."""
-    return any(line.split()[1] == "/run/netns" for line in Path("/proc/self/mounts").read_text().splitlines())
+    return any(line.split()[1] == "/run/netns" for line in MOUNTS.read_text().splitlines())
 
 
 def load() -> LabState:

@@ -62,6 +62,15 @@ class Wiring:
         """The interfaces of the out-of-band bridge."""
         return tuple(cable.b.interface for cable in self.cables if cable.b.namespace == OOB_NAMESPACE)
 
+    @property
+    def management(self) -> dict[str, str]:
+        """The out-of-band address of each switch, by the switch's name."""
+        return {
+            each.namespace.removeprefix(PREFIX): str(each.address.ip)
+            for each in self.oob_addresses
+            if each.interface == SWITCH_OOB_INTERFACE
+        }
+
     def plugs(self, namespace: str) -> tuple[str, ...]:
         """Return the interfaces that cables give a namespace."""
         ends = (end for cable in self.cables for end in (cable.a, cable.b))
