@@ -12,7 +12,7 @@ from weft.protocol.port import HistoryStep, PortStatus, WatchEvent
 
 T = TypeVar("T")
 
-POLL_S = 0.05
+POLL_S = 0.02
 RECONNECT_S = 0.2
 
 Show = Callable[[str, TimedStep], None]
