@@ -88,8 +88,8 @@ async def _measure(client: AsyncClient) -> list[Figure]:
 def _figures(what: str, spawns: list[Spawn], targets: dict[float, float]) -> list[Figure]:
     found = []
     for share, target in targets.items():
-        for until, values in (("ACTIVE", [s.active_s for s in spawns]), ("first ping", [s.ping_s for s in spawns])):
-            name = f"{what}: bind to {until}, p{share * 100:.0f}"
+        for event, values in (("ACTIVE", [s.active_s for s in spawns]), ("first ping", [s.ping_s for s in spawns])):
+            name = f"{what}: bind to {event}, p{share * 100:.0f}"
             found.append(Figure(name, percentile(values, share) * 1000, "ms", len(values), target * 1000))
     return found
 
