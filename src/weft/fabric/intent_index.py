@@ -1,0 +1,374 @@
+"""FabricIntent: the rows that concern the fabric, indexed by the switches that they concern.
+
+Fed with rows in any order, it always answers from the rows that it holds: the same rows give the same SwitchConfig,
+whatever came before. Each put or delete costs in proportion to what it changes, and returns the switches that it
+touches: those that may have to be configured anew, or on which a binding came, changed or went.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import ip_interface
+
+import msgspec
+
+from weft.fabric.config import Attachment, Segment, SwitchConfig, Underlay, Vrf
+from weft.fabric.numbering import Numbering
+from weft.fabric.placement import Placement
+from weft.fabric.topology import Topology
+from weft.fabric.underlay import underlay
+from weft.model.addresses import IPInterface
+from weft.model.errors import NotFound
+from weft.model.ids import NetworkId, NodeName, PortId, RouterId, SubnetId, SwitchName
+from weft.model.intent import Binding, LeafVlan, Network, Port, Router, RouterInterface, Subnet
+from weft.model.inventory import Dataplane, Inventory
+
+Touched = set[SwitchName]
+
+UNTAGGED = 0
+"""The VLAN of an attachment that takes untagged frames: the network of a bare-metal server."""
+
+
+class Carriage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a leaf must have for the bindings of one network on one node."""
+
+    attachments: tuple[Attachment, ...]
+    segment: Segment
+    vrf: Vrf | None
+
+
+class FabricIntent:
+    """Mutable index over rows; see the module for what it promises. One owner feeds and asks it: no locks."""
+
+    def __init__(self) -> None:
+        self.topology = Topology(Inventory())
+        self._numbering = Numbering()
+        self._placement = Placement(self.topology)
+        self._networks: dict[NetworkId, Network] = {}
+        self._subnets: dict[SubnetId, Subnet] = {}
+        self._routers: dict[RouterId, Router] = {}
+        self._interfaces: dict[NetworkId, dict[tuple[RouterId, SubnetId], RouterInterface]] = defaultdict(dict)
+        self._interface_at: dict[tuple[RouterId, SubnetId], RouterInterface] = {}
+        self._networks_of_router: dict[RouterId, set[NetworkId]] = defaultdict(set)
+        self._ports: dict[PortId, tuple[Port, tuple[Binding, ...]]] = {}
+        self._vlans: dict[tuple[str, NetworkId], LeafVlan] = {}
+        self._underlays: dict[SwitchName, Underlay] = {}
+        self._segments: dict[NetworkId, tuple[Segment, Vrf | None] | None] = {}
+        self._configs: dict[SwitchName, SwitchConfig] = {}
+
+    # Rows.
+
+    def put_inventory(self, inventory: Inventory, numbering: Numbering) -> Touched:
+        """Take another inventory, with its numbers; touches every switch of it, and every one that is gone."""
+        gone = set(self.topology.switches)
+        self.topology = Topology(inventory)
+        self._numbering = numbering
+        self._placement = Placement(self.topology)
+        self._underlays.clear()
+        self._configs.clear()
+        for port, bindings in self._ports.values():
+            for binding in bindings:
+                self._placement.add(port.network_id, binding)
+        return gone | set(self.topology.switches)
+
+    def put_network(self, network: Network) -> Touched:
+        """Take a network's present row."""
+        before = self._networks.get(network.id)
+        self._networks[network.id] = network
+        if before is not None and _carried_alike(before, network):
+            return set()
+        return self._changed(network.id)
+
+    def delete_network(self, network_id: NetworkId) -> Touched:
+        """Forget a network; it is carried nowhere."""
+        self._networks.pop(network_id, None)
+        return self._changed(network_id)
+
+    def put_subnet(self, subnet: Subnet) -> Touched:
+        """Take a subnet's present row."""
+        before = self._subnets.get(subnet.id)
+        self._subnets[subnet.id] = subnet
+        if before is not None and (before.cidr, before.gateway) == (subnet.cidr, subnet.gateway):
+            return set()
+        return self._changed(subnet.network_id)
+
+    def delete_subnet(self, subnet_id: SubnetId) -> Touched:
+        """Forget a subnet; it has no gateway anywhere."""
+        before = self._subnets.pop(subnet_id, None)
+        return self._changed(before.network_id) if before is not None else set()
+
+    def put_router(self, router: Router) -> Touched:
+        """Take a router's present row."""
+        self._routers[router.id] = router
+        return self._router_changed(router.id)
+
+    def delete_router(self, router_id: RouterId) -> Touched:
+        """Forget a router; the networks that were attached to it are not routed."""
+        self._routers.pop(router_id, None)
+        return self._router_changed(router_id)
+
+    def put_router_interface(self, interface: RouterInterface) -> Touched:
+        """Take a subnet's attachment to a router."""
+        touched = self.delete_router_interface(interface.router_id, interface.subnet_id)
+        key = (interface.router_id, interface.subnet_id)
+        self._interface_at[key] = interface
+        self._interfaces[interface.network_id][key] = interface
+        self._networks_of_router[interface.router_id].add(interface.network_id)
+        return touched | self._changed(interface.network_id)
+
+    def delete_router_interface(self, router_id: RouterId, subnet_id: SubnetId) -> Touched:
+        """Forget a subnet's attachment to a router."""
+        interface = self._interface_at.pop((router_id, subnet_id), None)
+        if interface is None:
+            return set()
+        network_id = interface.network_id
+        del self._interfaces[network_id][router_id, subnet_id]
+        if not any(router == router_id for router, _ in self._interfaces[network_id]):
+            self._networks_of_router[router_id].discard(network_id)
+        return self._changed(network_id)
+
+    def put_port(self, port: Port, bindings: Iterable[Binding]) -> Touched:
+        """Take a port's present row and all its bindings, draining ones included."""
+        old, had = self._ports.get(port.id, (None, ()))
+        has = tuple(bindings)
+        self._ports[port.id] = (port, has)
+        touched: Touched = set()
+        if had != has or old is None or _placed_otherwise(old, port):
+            touched |= self._unplace(old.network_id, had) if old is not None else set()
+            touched |= self._place(port.network_id, has)
+        if old is None or old.fixed_ips != port.fixed_ips:
+            touched |= self._gateway_changed(port)
+        return touched
+
+    def delete_port(self, port_id: PortId) -> Touched:
+        """Forget a port and its bindings."""
+        port, had = self._ports.pop(port_id, (None, ()))
+        if port is None:
+            return set()
+        return self._unplace(port.network_id, had) | self._gateway_changed(port)
+
+    def put_leaf_vlan(self, vlan: LeafVlan) -> Touched:
+        """Take the VLAN that a network has in a domain; one that rests (released) is no VLAN."""
+        if vlan.released_at is not None:
+            return self.delete_leaf_vlan(vlan.domain, vlan.network_id)
+        self._vlans[vlan.domain, vlan.network_id] = vlan
+        return self._vlan_changed(vlan.domain, vlan.network_id)
+
+    def delete_leaf_vlan(self, domain: str, network_id: NetworkId) -> Touched:
+        """Forget the VLAN that a network had in a domain."""
+        if self._vlans.pop((domain, network_id), None) is None:
+            return set()
+        return self._vlan_changed(domain, network_id)
+
+    # Answers.
+
+    def desired(self, switch: SwitchName) -> SwitchConfig:
+        """Return what a switch shall be; the very same object as long as nothing of it changed."""
+        config = self._configs.get(switch)
+        if config is None:
+            config = self._configs[switch] = self._config(switch)
+        return config
+
+    def port(self, port_id: PortId) -> Port | None:
+        """Return a port's row."""
+        row = self._ports.get(port_id)
+        return row[0] if row is not None else None
+
+    def bindings(self, port_id: PortId) -> tuple[Binding, ...]:
+        """Return a port's bindings, draining ones included."""
+        row = self._ports.get(port_id)
+        return row[1] if row is not None else ()
+
+    def network(self, network_id: NetworkId) -> Network | None:
+        """Return a network's row."""
+        return self._networks.get(network_id)
+
+    def bindings_on(self, switch: SwitchName) -> Iterator[Binding]:
+        """Return every binding, draining ones included, on the nodes of a leaf."""
+        return self._placement.bindings_on(switch)
+
+    def bindings_of(self, switch: SwitchName, network_id: NetworkId) -> list[Binding]:
+        """Return the bindings of one network on the nodes of a leaf."""
+        nodes = self._placement.nodes(switch, network_id)
+        return [binding for node in nodes for binding in self._placement.bindings(node, network_id)]
+
+    def networks_on(self, switch: SwitchName) -> list[NetworkId]:
+        """Return the networks of which a leaf has bindings."""
+        return self._placement.networks(switch)
+
+    def segment(self, network_id: NetworkId) -> tuple[Segment, Vrf | None] | None:
+        """Return the segment of a network, the same on every leaf; None if a fabric cannot carry it."""
+        if network_id not in self._segments:
+            self._segments[network_id] = self._segment(network_id)
+        return self._segments[network_id]
+
+    def routers_of(self, network_id: NetworkId) -> list[Router]:
+        """Return the routers that a network is attached to; the first is the one whose VRF it is in."""
+        ids = dict.fromkeys(router_id for router_id, _ in sorted(self._interfaces.get(network_id, ())))
+        routers = (self._routers.get(router_id) for router_id in ids)
+        return [router for router in routers if router is not None and router.admin_state_up]
+
+    def carriage(self, switch: SwitchName, node: NodeName, network_id: NetworkId) -> Carriage | None:
+        """Return what a leaf must have for a network on a node.
+
+        None if there is nothing to have: an obstacle stands in the way, or all its ports there are switched off.
+        """
+        segment = self.segment(network_id)
+        vlan = self._vlan(node, network_id)
+        if segment is None or vlan is None or self._closed(node, network_id):
+            return None
+        attachments = tuple(
+            Attachment(interface=link.interface, vlan=vlan, vni=segment[0].vni)
+            for link in self.topology.edge_links(node)
+            if link.leaf == switch
+        )
+        return Carriage(attachments=attachments, segment=segment[0], vrf=segment[1])
+
+    def obstacle(self, binding: Binding) -> str | None:
+        """Return why no switch could carry a binding as the rows are, or None if nothing stands in the way."""
+        row = self._ports.get(binding.port_id)
+        network = self._networks.get(row[0].network_id) if row is not None else None
+        if row is None or network is None:
+            return f"port {binding.port_id} or its network is gone"
+        if binding.node not in self.topology.nodes:
+            return f"node {binding.node} is not in the inventory"
+        if not self.topology.edge_links(binding.node):
+            detail = "its only links carry in-band management" if self.topology.leaf_links(binding.node) else "no link"
+            return f"node {binding.node} has no link to a leaf that could carry the port ({detail})"
+        if network.vni is None:
+            return f"network {network.id} of type {network.type} has no VNI that a leaf could carry"
+        if self._vlan(binding.node, network.id) is None:
+            domain = self.topology.vlan_domain(binding.node)
+            return f"network {network.id} has no VLAN in domain {domain}, where node {binding.node} is"
+        return None
+
+    # How rows become a configuration.
+
+    def _config(self, switch: SwitchName) -> SwitchConfig:
+        known = self.topology.switches.get(switch)
+        pools = self.topology.pools(known.site) if known is not None else None
+        if known is None or pools is None:
+            raise NotFound(f"switch '{switch}' is not in the inventory")
+        if switch not in self._underlays:
+            self._underlays[switch] = underlay(self.topology, self._numbering, switch)
+        segments: set[Segment] = set()
+        vrfs: set[Vrf] = set()
+        attachments: dict[tuple[str, int], Attachment] = {}
+        for network_id in self._placement.networks(switch):
+            for node in self._placement.nodes(switch, network_id):
+                carriage = self.carriage(switch, node, network_id)
+                if carriage is None:
+                    continue
+                for attachment in carriage.attachments:
+                    # Were a VLAN of an interface claimed twice, the first network, by id, would have it.
+                    owner = attachments.setdefault((attachment.interface, attachment.vlan), attachment)
+                    if owner == attachment:
+                        segments.add(carriage.segment)
+                        vrfs |= {carriage.vrf} if carriage.vrf is not None else set()
+        return SwitchConfig(
+            name=switch,
+            underlay=self._underlays[switch],
+            vrfs=tuple(sorted(vrfs)),
+            segments=tuple(sorted(segments)),
+            attachments=tuple(sorted(attachments.values())),
+            gateway_mac=pools.gateway_mac,
+        )
+
+    def _segment(self, network_id: NetworkId) -> tuple[Segment, Vrf | None] | None:
+        network = self._networks.get(network_id)
+        if network is None or network.vni is None:
+            return None
+        routers = self.routers_of(network_id)
+        if not routers:
+            return Segment(vni=network.vni, mtu_bytes=network.mtu_bytes), None
+        router = routers[0]
+        found = (
+            self._gateway(interface)
+            for (router_id, _), interface in self._interfaces[network_id].items()
+            if router_id == router.id
+        )
+        gateways = sorted({gateway for gateway in found if gateway is not None}, key=_gateway_order)
+        vrf = Vrf(name=router.vrf, l3vni=router.l3vni)
+        return Segment(vni=network.vni, vrf=router.vrf, gateways=tuple(gateways), mtu_bytes=network.mtu_bytes), vrf
+
+    def _gateway(self, interface: RouterInterface) -> IPInterface | None:
+        """Return the gateway that an attachment to a router makes: the address of its port, else its subnet's."""
+        subnet = self._subnets.get(interface.subnet_id)
+        if subnet is None:
+            return None
+        row = self._ports.get(interface.port_id)
+        own = [ip.address for ip in row[0].fixed_ips if ip.subnet_id == subnet.id] if row is not None else []
+        address = own[0] if own else subnet.gateway
+        return ip_interface(f"{address}/{subnet.cidr.prefixlen}") if address is not None else None
+
+    def _vlan(self, node: NodeName, network_id: NetworkId) -> int | None:
+        known = self.topology.nodes.get(node)
+        if known is None:
+            return None
+        if known.dataplane is Dataplane.NONE:
+            return UNTAGGED
+        domain = self.topology.vlan_domain(node)
+        row = self._vlans.get((domain, network_id)) if domain is not None else None
+        return row.vlan if row is not None else None
+
+    def _closed(self, node: NodeName, network_id: NetworkId) -> bool:
+        """Tell whether all ports of a network on a bare-metal server are administratively down: nobody but the leaf
+        can cut it off."""
+        if self.topology.nodes[node].dataplane is not Dataplane.NONE:
+            return False
+        ports = (self._ports[binding.port_id][0] for binding in self._placement.bindings(node, network_id))
+        return not any(port.admin_state_up for port in ports)
+
+    # What a changed row makes stale.
+
+    def _changed(self, network_id: NetworkId) -> Touched:
+        """A network's segment has to be made again, and with it what its leaves shall be."""
+        self._segments.pop(network_id, None)
+        return self._stale(self._placement.leaves(network_id))
+
+    def _stale(self, switches: Touched) -> Touched:
+        for switch in switches:
+            self._configs.pop(switch, None)
+        return switches
+
+    def _router_changed(self, router_id: RouterId) -> Touched:
+        return set().union(*(self._changed(network_id) for network_id in self._networks_of_router.get(router_id, ())))
+
+    def _gateway_changed(self, port: Port) -> Touched:
+        """A port that may hold a gateway's address has another address."""
+        interfaces = self._interfaces.get(port.network_id, {})
+        if any(interface.port_id == port.id for interface in interfaces.values()):
+            return self._changed(port.network_id)
+        return set()
+
+    def _vlan_changed(self, domain: str, network_id: NetworkId) -> Touched:
+        leaves = {leaf for leaf in self._placement.leaves(network_id) if self.topology.domain_of(leaf) == domain}
+        return self._stale(leaves)
+
+    def _place(self, network_id: NetworkId, bindings: Iterable[Binding]) -> Touched:
+        return self._moved(bindings, lambda binding: self._placement.add(network_id, binding))
+
+    def _unplace(self, network_id: NetworkId, bindings: Iterable[Binding]) -> Touched:
+        return self._moved(bindings, lambda binding: self._placement.remove(network_id, binding))
+
+    def _moved(self, bindings: Iterable[Binding], move: Callable[[Binding], bool]) -> Touched:
+        """Only the first or last binding of a network on a node changes what its leaves shall be; but all touch."""
+        touched: Touched = set()
+        for binding in bindings:
+            leaves = set(self.topology.leaves_of(binding.node))
+            known = self.topology.nodes.get(binding.node)
+            if move(binding) or (known is not None and known.dataplane is Dataplane.NONE):
+                self._stale(leaves)
+            touched |= leaves
+        return touched
+
+
+def _placed_otherwise(old: Port, new: Port) -> bool:
+    return (old.network_id, old.admin_state_up) != (new.network_id, new.admin_state_up)
+
+
+def _carried_alike(a: Network, b: Network) -> bool:
+    return (a.vni, a.mtu_bytes) == (b.vni, b.mtu_bytes)
+
+
+def _gateway_order(gateway: IPInterface) -> tuple[int, int, int]:
+    return gateway.version, int(gateway.ip), gateway.network.prefixlen
