@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from weft.fabric.config import Attachment, Segment, SwitchConfig, Underlay, Vrf
 from weft.model.ids import SwitchName
@@ -33,6 +34,10 @@ class Step(msgspec.Struct, frozen=True):
         """Return what comes, a line per thing."""
         return []
 
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return what a switch is after this step. Made again, a step changes nothing more."""
+        raise NotImplementedError
+
 
 class SetUnderlay(Step, frozen=True):
     """Configure routing on a switch that has none."""
@@ -44,6 +49,10 @@ class SetUnderlay(Step, frozen=True):
     def after(self) -> list[str]:
         """Return the underlay's lines."""
         return _underlay_lines(self.underlay)
+
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return the configuration with the underlay."""
+        return replace(config, underlay=self.underlay)
 
 
 class ChangeUnderlay(Step, frozen=True):
@@ -62,6 +71,10 @@ class ChangeUnderlay(Step, frozen=True):
         """Return the lines that only the new underlay has."""
         return [line for line in _underlay_lines(self.new) if line not in _underlay_lines(self.old)]
 
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return the configuration with the new underlay."""
+        return replace(config, underlay=self.new)
+
 
 class ChangeGatewayMac(Step, frozen=True):
     """Give the anycast gateways that stay another MAC address."""
@@ -79,6 +92,10 @@ class ChangeGatewayMac(Step, frozen=True):
         """Return the new MAC address."""
         return [f"gateway mac {self.new}"]
 
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return the configuration with the new MAC address."""
+        return replace(config, gateway_mac=self.new)
+
 
 class AddVrf(Step, frozen=True):
     """Make a VRF with its L3VNI."""
@@ -90,6 +107,10 @@ class AddVrf(Step, frozen=True):
     def after(self) -> list[str]:
         """Return the VRF's line."""
         return [_vrf_line(self.vrf)]
+
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return the configuration with the VRF."""
+        return _with_vrf(config, self.vrf)
 
 
 class ChangeVrf(Step, frozen=True):
@@ -108,6 +129,10 @@ class ChangeVrf(Step, frozen=True):
         """Return the new VRF's line."""
         return [_vrf_line(self.new)]
 
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return the configuration with the new VRF."""
+        return _with_vrf(config, self.new)
+
 
 class RemoveVrf(Step, frozen=True):
     """Take a VRF away; its segments are gone or in another VRF by then."""
@@ -120,6 +145,10 @@ class RemoveVrf(Step, frozen=True):
         """Return the VRF's line."""
         return [_vrf_line(self.vrf)]
 
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return the configuration without the VRF."""
+        return replace(config, vrfs=tuple(vrf for vrf in config.vrfs if vrf.name != self.vrf.name))
+
 
 class AddSegment(Step, frozen=True):
     """Make an L2VNI, with its gateways; its VRF exists by then."""
@@ -131,6 +160,10 @@ class AddSegment(Step, frozen=True):
     def after(self) -> list[str]:
         """Return the segment's line."""
         return [_segment_line(self.segment)]
+
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return the configuration with the segment."""
+        return _with_segment(config, self.segment)
 
 
 class ChangeSegment(Step, frozen=True):
@@ -149,6 +182,10 @@ class ChangeSegment(Step, frozen=True):
         """Return the new segment's line."""
         return [_segment_line(self.new)]
 
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return the configuration with the new segment."""
+        return _with_segment(config, self.new)
+
 
 class RemoveSegment(Step, frozen=True):
     """Take an L2VNI and its gateways away; its attachments are gone by then."""
@@ -160,6 +197,10 @@ class RemoveSegment(Step, frozen=True):
     def before(self) -> list[str]:
         """Return the segment's line."""
         return [_segment_line(self.segment)]
+
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return the configuration without the segment."""
+        return replace(config, segments=tuple(s for s in config.segments if s.vni != self.segment.vni))
 
 
 class AddAttachment(Step, frozen=True):
@@ -173,6 +214,10 @@ class AddAttachment(Step, frozen=True):
         """Return the attachment's line."""
         return [_attachment_line(self.attachment)]
 
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return the configuration with the attachment."""
+        return replace(config, attachments=tuple(sorted({*config.attachments, self.attachment})))
+
 
 class RemoveAttachment(Step, frozen=True):
     """Stop taking frames with a VLAN from an interface."""
@@ -184,6 +229,10 @@ class RemoveAttachment(Step, frozen=True):
     def before(self) -> list[str]:
         """Return the attachment's line."""
         return [_attachment_line(self.attachment)]
+
+    def made(self, config: SwitchConfig) -> SwitchConfig:
+        """Return the configuration without the attachment."""
+        return replace(config, attachments=tuple(a for a in config.attachments if a != self.attachment))
 
 
 Reasons = Callable[[Step], str]
@@ -260,6 +309,16 @@ def _steps(observed: SwitchConfig, desired: SwitchConfig) -> Iterator[Step]:
     yield from (RemoveAttachment(attachment) for attachment in lost if attachment not in early)
     yield from (RemoveSegment(segment) for segment in segments.removed if segment.vni not in early_vnis)
     yield from (RemoveVrf(vrf) for vrf in vrfs.removed)
+
+
+def _with_vrf(config: SwitchConfig, vrf: Vrf) -> SwitchConfig:
+    others = [other for other in config.vrfs if other.name != vrf.name]
+    return replace(config, vrfs=tuple(sorted([*others, vrf])))
+
+
+def _with_segment(config: SwitchConfig, segment: Segment) -> SwitchConfig:
+    others = [other for other in config.segments if other.vni != segment.vni]
+    return replace(config, segments=tuple(sorted([*others, segment])))
 
 
 class _Difference(Generic[V]):
