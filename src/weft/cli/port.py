@@ -47,12 +47,11 @@ def list_(
     client: Client, output: Output, *, network: str | None, node: str | None, state: str | None, project: str | None
 ) -> None:
     """List ports."""
-    filters = {"node": node, "project_id": project}
+    filters = {"node": node, "state": state.upper() if state else None}
     if network:
         filters["network_id"] = client.networks.find(network)["id"]
     found = client.port_statuses(**{key: value for key, value in filters.items() if value is not None})
-    if state:
-        found = [each for each in found if each.state == state.upper()]
+    found = [each for each in found if project in (None, each.project_id)]
     if output.as_json:
         output.json(found)
         return
