@@ -1,0 +1,44 @@
+"""A whole lab for the tests: built when the first test asks for it, shared by all that leave it whole.
+
+A test that takes `lab` gets one that has converged; a test that takes `no_lab` finds none, and may build and break its
+own: the next test that takes `lab` gets a new one. After the last test there is none.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from running_lab import EXAMPLE, Lab, weft
+
+from weft.lab import state
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[None]:
+    """The machine: root's, with no lab of anybody else on it, and none of ours when the tests are done."""
+    if os.geteuid() != 0:
+        pytest.fail("the end-to-end tests build a lab: run them as root, with `make test`")
+    if (found := state.find()) is not None:
+        pytest.fail(f"a lab of {found.file} is up on this machine: `weft lab down` first")
+    yield
+    weft("lab", "down")
+
+
+@pytest.fixture
+def lab(machine: None) -> Iterator[Lab]:
+    """A lab of examples/small-dc.toml that has converged."""
+    found = state.find()
+    if found is None or found.phase != "up":
+        weft("lab", "down")
+        weft("lab", "up", str(EXAMPLE))
+    made = Lab()
+    yield made
+    made.client.close()
+
+
+@pytest.fixture
+def no_lab(machine: None) -> Iterator[None]:
+    """No lab, before and after."""
+    weft("lab", "down")
+    yield
+    weft("lab", "down")
