@@ -4,7 +4,6 @@ Observed with ``ip -json``, changed with one ``ip -batch``: this happens at star
 userspace datapath br-bond vanishes with it) and at each verification, never on the path of a spawn.
 """
 
-import asyncio
 import ipaddress
 import json
 from collections.abc import Mapping, Sequence
@@ -14,9 +13,9 @@ import msgspec
 import structlog
 
 from weft.agent.ovs.observed import UPLINK
+from weft.agent.processes import execute
 from weft.agent.settings import AgentSettings
 from weft.model.addresses import parse_address, parse_interface
-from weft.model.errors import Transient
 
 ROUTE_PROTOCOL = 87
 """The mark of the agent's routes (rtnetlink(7), rtm_protocol; above RTPROT_STATIC, unassigned)."""
@@ -24,7 +23,6 @@ ROUTE_PROTOCOL = 87
 _DEFAULT_METRICS = {0, 1024}
 """What a route has that was made without one: 0 in IPv4, 1024 in IPv6."""
 
-COMMAND_TIMEOUT_S = 10.0
 RETRY_AFTER_S = 0.05
 RETRY_MAX_S = 10.0
 
@@ -151,13 +149,13 @@ class Links:
 
     async def observe(self) -> KernelLinks:
         """Read links and routes; raise Transient if that fails."""
-        addresses = await _ip("-json", "address", "show")
-        routes = await _ip("-json", self._family, "route", "show", "table", "main")
+        addresses = await execute("ip", "-json", "address", "show")
+        routes = await execute("ip", "-json", self._family, "route", "show", "table", "main")
         return parse_links(json.loads(addresses or "[]"), json.loads(routes or "[]"))
 
     async def apply(self, lines: Sequence[str]) -> None:
         """Make changes in order; raise Transient naming the first that the kernel refused."""
-        await _ip("-batch", "-", stdin="\n".join(lines) + "\n")
+        await execute("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
 
 
 class NodeLinks(Protocol):
@@ -179,6 +177,11 @@ class LinkKeeper:
         self._attempts = 0
         self.due_at = 0.0
         """When to call `keep` next; infinity if all is right."""
+
+    @property
+    def right(self) -> bool:
+        """Whether all was right when last looked at."""
+        return self.due_at == float("inf")
 
     def distrust(self) -> None:
         """Look again at the next occasion."""
@@ -202,27 +205,10 @@ class LinkKeeper:
             log.info("links_changed", lines=wanted.lines)
             await self._links.apply(wanted.lines)
         if wanted.problems != self._problems:
-            log.warning("links_wrong", problems=wanted.problems)
+            log.warning("links_wrong" if wanted.problems else "links_right", problems=wanted.problems)
             self._problems = wanted.problems
         if wanted.lines or wanted.problems:
             self.due_at = now + min(RETRY_MAX_S, RETRY_AFTER_S * 2**self._attempts)
             self._attempts = min(self._attempts + 1, 10)
         else:
             self.due_at = float("inf")
-
-
-async def _ip(*arguments: str, stdin: str = "") -> str:
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec("ip", *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
-    try:
-        async with asyncio.timeout(COMMAND_TIMEOUT_S):
-            out, error = await process.communicate(stdin.encode())
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        text = f"ip {' '.join(arguments)} did not end within {COMMAND_TIMEOUT_S} s"
-        raise Transient(text, retry_after_s=RETRY_AFTER_S) from None
-    if process.returncode != 0:
-        text = f"ip {' '.join(arguments)}: {error.decode().strip()} in: {stdin.strip()}"
-        raise Transient(text, retry_after_s=RETRY_AFTER_S)
-    return out.decode()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from weft.agent.guard import NoGuard, TcGuard
 from weft.agent.links import Links
 from weft.agent.ovs import datapath
 from weft.agent.ovs.database import Database
@@ -14,7 +15,7 @@ from weft.agent.ovs.observed import INTEGRATION, UPLINK
 from weft.agent.ovs.switch import FlowSwitch
 from weft.agent.reconciler import Host, Reconciler
 from weft.agent.server import Server, ServerLink
-from weft.agent.settings import AgentSettings
+from weft.agent.settings import AgentSettings, Datapath
 from weft.agent.standing import Outbox
 from weft.client import AsyncClient
 from weft.model.errors import Invalid
@@ -51,16 +52,20 @@ async def attend(settings: AgentSettings) -> None:
     rows = Database(settings.ovs.db_path, wake.set)
     integration = FlowSwitch(f"{settings.ovs.run_dir}/{INTEGRATION}.mgmt", wake.set)
     uplink = FlowSwitch(f"{settings.ovs.run_dir}/{UPLINK}.mgmt", wake.set)
+    datapath_type = datapath.resolve(settings.ovs.datapath)
     host = Host(
         rows=rows,
         integration=integration,
         uplink=uplink,
         links=Links(settings),
-        datapath=datapath.resolve(settings.ovs.datapath),
+        guard=TcGuard() if datapath_type == Datapath.NETDEV else NoGuard(),
+        datapath=datapath_type,
     )
     outbox = Outbox()
     agent = Reconciler(settings, host, outbox, clock=time.time, wake=wake, news=news)
-    line = ServerLink(settings, lambda server: _client(settings, server), agent.follow, outbox, time.time, news)
+    line = ServerLink(
+        settings, lambda server: _client(settings, server), agent.follow, outbox, clock=time.time, news=news
+    )
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.run())

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from weft.agent.desired import Desired, after
+from weft.agent.guard import Guard
 from weft.agent.journal import Journal
 from weft.agent.links import LinkKeeper, NodeLinks
 from weft.agent.ovs.bridges import plan_bridges, plan_dress, plan_notes
@@ -54,6 +55,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     integration: FlowTables
     uplink: FlowTables
     links: NodeLinks
+    guard: Guard
     datapath: str
     """``system`` or ``netdev``."""
 
@@ -150,12 +152,17 @@ class Reconciler:
             raise
         await self._tidy(intended)
         await self._links.keep(self._clock())
+        # Before br-bond has the address, a NIC may be what the node is reached by.
+        nics = self._settings.nics if self._links.right else ()
+        taps = {device.name for device in observed.devices.values() if device.kind == ""}
+        await self._host.guard.keep({*nics, *taps})
         return max(0.0, min(self._verify_at, self._links.due_at) - self._clock())
 
     def _distrust(self) -> None:
         self._integration.distrust()
         self._uplink.distrust()
         self._links.distrust()
+        self._host.guard.distrust()
         self._verify_at = self._clock() + VERIFY_INTERVAL_S
 
     async def _observe(self) -> Tables:

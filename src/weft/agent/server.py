@@ -64,6 +64,7 @@ class ServerLink:
         connect: Callable[[str], Server],
         follow: Callable[[NodeDesired | NodeChange], None],
         outbox: Outbox,
+        *,
         clock: Callable[[], float],
         news: asyncio.Event,
     ) -> None:

@@ -34,6 +34,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     ofport: int | None
     """None: ovs-vswitchd has not taken it (yet); `error` says why if it refused."""
     error: str = ""
+    kind: str = ""
+    """OVSDB's type: empty for a device of the kernel that Open vSwitch reads (a tap, a veth)."""
     tag: int | None = None
     mtu_bytes: int | None = None
     mtu_request_bytes: int | None = None

@@ -121,6 +121,7 @@ def _device(port_id: str, interface: str, row: Row, port_row: Row) -> Device:
         interface=interface,
         ofport=_ofport(row),
         error=optional(row["error"]) or "",
+        kind=row["type"],
         tag=optional(port_row["tag"]),
         mtu_bytes=optional(row["mtu"]),
         mtu_request_bytes=optional(row["mtu_request"]),
