@@ -31,7 +31,9 @@ ANNOUNCE_AT_S = (0.0, 0.05, 0.15, 0.3, 0.55)
 
 
 async def plug(node: str, vnic: Vnic) -> Instance:
-    """Start an instance on a node: namespace, NIC and its place in br-int; return it when its device is plugged."""
+    """Start an instance on a node: namespace, NIC and its place in br-int; return it when its device is plugged.
+
+    If that fails, nothing is left of it."""
     lab = state.load()
     instance = _placed(lab, node, vnic)
     with state.changing() as draft:  # marked before it is made
@@ -39,13 +41,15 @@ async def plug(node: str, vnic: Vnic) -> Instance:
         if instance.device is not None:
             draft.add_namespace(instance.namespace)
         draft.put_instance(instance)
-    if instance.device is None:
-        await _dress_bare_metal(lab, instance)
-    else:
-        await namespaces.create([instance.namespace])
-        await ip_batch([_veth(instance, node, GUEST_INTERFACE)])
-        await _dress(instance)
-        await ovs.add_port(node, instance.device, instance.port_id, instance.mac)
+    try:
+        if instance.device is None:
+            await _dress_bare_metal(lab, instance)
+        else:
+            await ip_batch([f"netns add {instance.namespace}", _veth(instance, node, GUEST_INTERFACE)])
+            await asyncio.gather(_dress(instance), ovs.add_port(node, instance.device, instance.port_id, instance.mac))
+    except BaseException:
+        await unplug(instance.name)
+        raise
     announce_soon(instance, _interface(lab, instance))
     return instance
 
@@ -181,7 +185,7 @@ def _at(instance: Instance) -> str:
 
 async def _dress(instance: Instance) -> None:
     await asyncio.to_thread(namespaces.inside, instance.namespace, lambda: transmit_checksums_off(GUEST_INTERFACE))
-    await ip_batch(_dressing(instance, GUEST_INTERFACE), namespace=instance.namespace)
+    await ip_batch(["link set lo up", *_dressing(instance, GUEST_INTERFACE)], namespace=instance.namespace)
 
 
 async def _dress_bare_metal(lab: LabState, instance: Instance) -> None:
