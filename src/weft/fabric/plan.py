@@ -77,7 +77,7 @@ class ChangeUnderlay(Step, frozen=True):
 
 
 class ChangeGatewayMac(Step, frozen=True):
-    """Give the anycast gateways that stay another MAC address."""
+    """Give the anycast gateways another MAC address: those that are there, and those that the plan will add."""
 
     op = "change"
     noun = "gateway_mac"
@@ -300,10 +300,11 @@ def _steps(observed: SwitchConfig, desired: SwitchConfig) -> Iterator[Step]:
     yield from (RemoveAttachment(attachment) for attachment in early)
     yield from (RemoveSegment(segment) for segment in early_segments)
 
+    # The MAC address is the gateways'; a switch without any says nothing by it.
+    if observed.gateway_mac != desired.gateway_mac and any(segment.gateways for segment in desired.segments):
+        yield ChangeGatewayMac(observed.gateway_mac, desired.gateway_mac)
     yield from (AddSegment(segment) for segment in segments.added)
     yield from (ChangeSegment(old, new) for old, new in segments.changed)
-    if observed.gateway_mac != desired.gateway_mac and _stays_gateway(observed, desired):
-        yield ChangeGatewayMac(observed.gateway_mac, desired.gateway_mac)
     yield from (AddAttachment(attachment) for attachment in won)
 
     yield from (RemoveAttachment(attachment) for attachment in lost if attachment not in early)
@@ -349,12 +350,6 @@ def _yields(lost: Attachment, won: list[Attachment]) -> bool:
         lost.vlan == new.vlan and lost.vni != new.vni and (lost.vlan != 0 or lost.interface == new.interface)
         for new in won
     )
-
-
-def _stays_gateway(observed: SwitchConfig, desired: SwitchConfig) -> bool:
-    """Tell whether a gateway is there before and after: only then is there a MAC address to change."""
-    before = {segment.vni for segment in observed.segments if segment.gateways}
-    return any(segment.gateways and segment.vni in before for segment in desired.segments)
 
 
 def _underlay_lines(underlay: Underlay) -> list[str]:
