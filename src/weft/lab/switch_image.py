@@ -105,7 +105,7 @@ def build(image: Path = IMAGE, say: Callable[[str], None] = print) -> bool:
     _remove_drafts(image)
     image.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    say(f"Debian {SUITE} from {mirror.split('://')[-1]} into {image} (about 120 MB)")
+    say(f"Debian {SUITE} into {image} (about 120 MB)")
     try:
         _bootstrap(draft, mirror, say)
         _complete(draft)
