@@ -1,0 +1,141 @@
+"""Which addresses of a subnet are free: an allocator in memory, one byte for each address that was ever touched.
+
+Addresses are ints here, and only here, because this is the hot path: `bytearray.find` looks through a million of
+them in some tens of microseconds, so the last free address of a /12 costs no more than the first. A chunk of
+addresses none of which was ever taken has no bytearray at all, so an IPv6 /64 costs what its used addresses cost.
+
+An AddressPool is a hint, rebuilt from the rows at any time; the unique index of the database decides who owns an
+address. The search goes on from the last address given out, so that a freed address is used again as late as
+possible.
+"""
+
+import heapq
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+CHUNK = 1 << 16
+"""Addresses to a chunk; a compromise between memory for a sparse pool and chunks to skip in a dense one."""
+
+_FREE, _USED = 0, 1
+
+
+class AddressPool:
+    """The addresses of some inclusive ranges, and which of them are taken or resting."""
+
+    def __init__(self, ranges: Sequence[tuple[int, int]], used: Iterable[int] = ()) -> None:
+        self._ranges = tuple(sorted(ranges))
+        sizes = [last - first + 1 for first, last in self._ranges]
+        self._starts = [0, *accumulate(sizes)]
+        self._firsts = [first for first, _ in self._ranges]
+        self._chunks: dict[int, bytearray] = {}
+        self._taken_in: dict[int, int] = {}
+        self._outside: set[int] = set()
+        self._resting: list[tuple[float, int]] = []
+        self._until: dict[int, float] = {}
+        self._cursor = 0
+        self._taken = 0
+        for address in used:
+            self.take(address)
+
+    @property
+    def size(self) -> int:
+        """How many addresses the ranges hold."""
+        return self._starts[-1]
+
+    @property
+    def free(self) -> int:
+        """How many of them are neither taken nor resting."""
+        return self.size - self._taken
+
+    def allocate(self, now: float) -> int | None:
+        """Take the next free address after the last one given out; None if there is none."""
+        self._wake(now)
+        if self.free <= 0:
+            return None
+        index = self._find(self._cursor, self.size)
+        if index is None:
+            index = self._find(0, self._cursor)
+        if index is None:
+            return None
+        self._mark(index)
+        self._cursor = index + 1 if index + 1 < self.size else 0
+        return self._address(index)
+
+    def take(self, address: int) -> bool:
+        """Take this address, in the ranges or not; False if it is taken or resting."""
+        index = self._index(address)
+        if index is None:
+            if address in self._outside:
+                return False
+            self._outside.add(address)
+            return True
+        chunk = self._chunks.get(index // CHUNK)
+        if chunk is not None and chunk[index % CHUNK] == _USED:
+            return False
+        self._mark(index)
+        return True
+
+    def release(self, address: int) -> None:
+        """Make a taken or resting address free at once."""
+        self._until.pop(address, None)
+        index = self._index(address)
+        if index is None:
+            self._outside.discard(address)
+            return
+        number, offset = divmod(index, CHUNK)
+        chunk = self._chunks.get(number)
+        if chunk is None or chunk[offset] == _FREE:
+            return
+        chunk[offset] = _FREE
+        self._taken -= 1
+        self._taken_in[number] -= 1
+        if self._taken_in[number] == 0:
+            del self._chunks[number], self._taken_in[number]
+
+    def rest(self, address: int, until: float) -> None:
+        """Keep a taken address from being used before `until` (Unix seconds); then it is free."""
+        self.take(address)
+        self._until[address] = until
+        heapq.heappush(self._resting, (until, address))
+
+    def _wake(self, now: float) -> None:
+        while self._resting and self._resting[0][0] <= now:
+            until, address = heapq.heappop(self._resting)
+            if self._until.get(address) == until:  # else it was released meanwhile, and may be taken again
+                self.release(address)
+
+    def _find(self, start: int, end: int) -> int | None:
+        """Return the first free index in [start, end), skipping full chunks without looking into them."""
+        while start < end:
+            number, offset = divmod(start, CHUNK)
+            chunk = self._chunks.get(number)
+            if chunk is None:
+                return start
+            stop = min(end, (number + 1) * CHUNK)
+            if self._taken_in[number] < len(chunk):
+                found = chunk.find(_FREE, offset, stop - number * CHUNK)
+                if found >= 0:
+                    return number * CHUNK + found
+            start = stop
+        return None
+
+    def _mark(self, index: int) -> None:
+        number, offset = divmod(index, CHUNK)
+        chunk = self._chunks.get(number)
+        if chunk is None:
+            chunk = self._chunks[number] = bytearray(min(CHUNK, self.size - number * CHUNK))
+            self._taken_in[number] = 0
+        chunk[offset] = _USED
+        self._taken += 1
+        self._taken_in[number] += 1
+
+    def _index(self, address: int) -> int | None:
+        at = bisect_right(self._firsts, address) - 1
+        if at < 0 or address > self._ranges[at][1]:
+            return None
+        return self._starts[at] + address - self._ranges[at][0]
+
+    def _address(self, index: int) -> int:
+        at = bisect_right(self._starts, index) - 1
+        return self._ranges[at][0] + index - self._starts[at]

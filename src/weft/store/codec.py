@@ -1,0 +1,97 @@
+"""Values to stored bytes and back.
+
+What is stored is JSON with addresses as text. A value that holds addresses of either family is decoded by way of a
+stored type of its own, because the decoder cannot tell the families apart; the others are decoded as they are.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from weft.model.ids import NetworkId, PortId, SubnetId
+from weft.model.intent import AddressRange, FixedIp, HostRoute, Owned, Port, Subnet
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def encode(value: object) -> bytes:
+    """Return the stored form of a value."""
+    return _encoder.encode(value)
+
+
+def decode(kind: type[T], body: bytes) -> T:
+    """Return the value of a type whose addresses, if it has any, are all of one family by type."""
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=lambda wanted, raw: wanted(raw))
+    found: T = decoder.decode(body)
+    return found
+
+
+class _StoredRange(msgspec.Struct, frozen=True):
+    start: str
+    end: str
+
+
+class _StoredRoute(msgspec.Struct, frozen=True):
+    destination: str
+    nexthop: str
+
+
+class _StoredSubnet(Owned, frozen=True, kw_only=True):
+    id: SubnetId
+    network_id: NetworkId
+    cidr: str
+    gateway: str | None
+    pools: tuple[_StoredRange, ...]
+    enable_dhcp: bool = True
+    dns_nameservers: tuple[str, ...] = ()
+    host_routes: tuple[_StoredRoute, ...] = ()
+
+
+class _StoredIp(msgspec.Struct, frozen=True):
+    subnet_id: SubnetId
+    address: str
+
+
+class _StoredPort(Owned, frozen=True, kw_only=True):
+    id: PortId
+    network_id: NetworkId
+    mac: str
+    fixed_ips: tuple[_StoredIp, ...] = ()
+    device_id: str = ""
+    device_owner: str = ""
+    admin_state_up: bool = True
+    port_security_enabled: bool = True
+    labels: Mapping[str, str] = {}
+
+
+def decode_subnet(body: bytes) -> Subnet:
+    """Return a subnet from its stored form."""
+    stored = decode(_StoredSubnet, body)
+    fields = {name: getattr(stored, name) for name in stored.__struct_fields__}
+    fields["cidr"] = ipaddress.ip_network(stored.cidr)
+    fields["gateway"] = None if stored.gateway is None else ipaddress.ip_address(stored.gateway)
+    fields["pools"] = tuple(
+        AddressRange(ipaddress.ip_address(each.start), ipaddress.ip_address(each.end)) for each in stored.pools
+    )
+    fields["host_routes"] = tuple(
+        HostRoute(ipaddress.ip_network(each.destination), ipaddress.ip_address(each.nexthop))
+        for each in stored.host_routes
+    )
+    return Subnet(**fields)
+
+
+def decode_port(body: bytes) -> Port:
+    """Return a port from its stored form."""
+    stored = decode(_StoredPort, body)
+    fields = {name: getattr(stored, name) for name in stored.__struct_fields__}
+    fields["fixed_ips"] = tuple(
+        FixedIp(each.subnet_id, ipaddress.ip_address(each.address)) for each in stored.fixed_ips
+    )
+    return Port(**fields)

@@ -1,0 +1,1 @@
+"""Steps of the schema, each in a file of its own, run by Alembic."""

@@ -1,0 +1,46 @@
+"""The allocators of all subnets, each built from the rows when it is first asked. For the writer thread alone."""
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from weft.ipam.pools import AddressPool
+from weft.model.addresses import parse_address
+from weft.model.ids import SubnetId
+from weft.model.intent import Subnet
+from weft.store import schema as t
+
+if TYPE_CHECKING:
+    from weft.store.snapshot import Snapshot
+
+
+class Pools:
+    """Allocators by subnet. They are hints: losing one costs a rebuild, nothing else."""
+
+    def __init__(self) -> None:
+        self._pools: dict[SubnetId, AddressPool] = {}
+
+    def of(self, subnet: Subnet, snapshot: "Snapshot") -> AddressPool:
+        """Return the allocator of a subnet; `snapshot` must see all rows written so far."""
+        pool = self._pools.get(subnet.id)
+        if pool is None:
+            pool = self._pools[subnet.id] = self._build(subnet, snapshot)
+        return pool
+
+    def forget(self, id_: SubnetId) -> None:
+        """Drop the allocator of a subnet; the next to ask builds it anew."""
+        self._pools.pop(id_, None)
+
+    def _build(self, subnet: Subnet, snapshot: "Snapshot") -> AddressPool:
+        ranges = [(int(each.start), int(each.end)) for each in subnet.pools]
+        used = (int(parse_address(row[0])) for row in snapshot.run(_USED, subnet_id=subnet.id))
+        pool = AddressPool(ranges, used)
+        for address, until in snapshot.run(_RESTING, subnet_id=subnet.id):
+            pool.rest(int(parse_address(address)), until)
+        return pool
+
+
+_USED = sa.select(t.fixed_ips.c.address).where(t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id"))
+_RESTING = sa.select(t.resting_ips.c.address, t.resting_ips.c.until).where(
+    t.resting_ips.c.subnet_id == sa.bindparam("subnet_id")
+)

@@ -1,0 +1,122 @@
+"""The tables. One description for every engine; migrations/ takes a database from one version to the next.
+
+An object's row holds the columns that are looked up or guarded, and `body`: the whole value as JSON. The unique
+indexes are the last guard of what weft promises: an address, a MAC, a VNI, a VLAN has one owner, whatever an
+allocator believed.
+"""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+
+def _key(name: str = "id") -> sa.Column[str]:
+    return sa.Column(name, sa.Text, primary_key=True)
+
+
+def _text(name: str, *, index: bool = False, unique: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, index=index, unique=unique)
+
+
+def _body() -> sa.Column[bytes]:
+    return sa.Column("body", sa.LargeBinary, nullable=False)
+
+
+networks = sa.Table(
+    "networks",
+    metadata,
+    _key(),
+    _text("project_id", index=True),
+    _text("name", index=True),
+    sa.Column("vni", sa.Integer, unique=True),
+    _body(),
+)
+subnets = sa.Table("subnets", metadata, _key(), _text("network_id", index=True), _body())
+routers = sa.Table(
+    "routers",
+    metadata,
+    _key(),
+    _text("project_id", index=True),
+    _text("name", index=True),
+    _text("vrf", unique=True),
+    sa.Column("l3vni", sa.Integer, nullable=False, unique=True),
+    _body(),
+)
+router_interfaces = sa.Table(
+    "router_interfaces",
+    metadata,
+    _key("subnet_id"),
+    _text("router_id", index=True),
+    _text("network_id", index=True),
+    _text("port_id", index=True),
+    _body(),
+)
+ports = sa.Table(
+    "ports",
+    metadata,
+    _key(),
+    _text("project_id", index=True),
+    _text("network_id"),
+    _text("name", index=True),
+    _text("mac"),
+    _text("device_id", index=True),
+    _text("state", index=True),
+    _body(),
+    sa.Column("life", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("network_id", "mac", name="uq_port_mac"),
+)
+fixed_ips = sa.Table(
+    "fixed_ips",
+    metadata,
+    sa.Column("network_id", sa.Text, primary_key=True),
+    sa.Column("address", sa.Text, primary_key=True),
+    _text("subnet_id", index=True),
+    _text("port_id", index=True),
+)
+resting_ips = sa.Table(
+    "resting_ips",
+    metadata,
+    sa.Column("network_id", sa.Text, primary_key=True),
+    sa.Column("address", sa.Text, primary_key=True),
+    _text("subnet_id", index=True),
+    sa.Column("until", sa.Float, nullable=False, index=True),
+)
+bindings = sa.Table(
+    "bindings",
+    metadata,
+    sa.Column("port_id", sa.Text, primary_key=True),
+    sa.Column("epoch", sa.Integer, primary_key=True),
+    _text("node", index=True),
+    _text("network_id", index=True),
+)
+leaf_vlans = sa.Table(
+    "leaf_vlans",
+    metadata,
+    sa.Column("domain", sa.Text, primary_key=True),
+    sa.Column("network_id", sa.Text, primary_key=True),
+    sa.Column("vlan", sa.Integer, nullable=False),
+    _body(),
+    sa.UniqueConstraint("domain", "vlan", name="uq_leaf_vlan"),
+)
+cursors = sa.Table("cursors", metadata, _key("name"), sa.Column("value", sa.Integer, nullable=False))
+documents = sa.Table("documents", metadata, _key("name"), _body())
+node_tokens = sa.Table("node_tokens", metadata, _key("node"), _text("sha256", unique=True))
+agents = sa.Table("agents", metadata, _key("node"), sa.Column("last_seen", sa.Float, nullable=False))
+switch_statuses = sa.Table("switch_statuses", metadata, _key("switch"), _body())
+history = sa.Table(
+    "history",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    _text("port_id", index=True),
+    _body(),
+)
+changes = sa.Table(
+    "changes",
+    metadata,
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True),
+    _text("kind"),
+    _text("id"),
+    _text("op"),
+    _text("nodes"),
+)

@@ -1,0 +1,45 @@
+"""What the store holds besides the nouns of weft.model: a port with its life, and what is known of devices and agents."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from weft.model.ids import NodeName, SwitchName
+from weft.model.intent import Port
+from weft.ports.lifecycle import Lifecycle
+
+
+class PortView(msgspec.Struct, frozen=True):
+    """A port and what became of it."""
+
+    port: Port
+    life: Lifecycle
+
+
+class SwitchState(StrEnum):
+    """How a switch stands to what it should be."""
+
+    IN_SYNC = "in-sync"
+    PENDING = "pending"
+    UNREACHABLE = "unreachable"
+    FAILED = "failed"
+
+
+class SwitchStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the fabric controller last found of a switch; `since` is when it came into that state (Unix seconds)."""
+
+    switch: SwitchName
+    state: SwitchState
+    since: float
+    reason: str = ""
+
+
+class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a node's agent: whether it watches now, and when it was last heard (Unix seconds)."""
+
+    node: NodeName
+    connected: bool
+    last_seen: float
+    info: Mapping[str, str] = {}
+    """What the agent says of itself, such as its version."""
