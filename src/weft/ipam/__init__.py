@@ -1,5 +1,5 @@
-"""Who may have which address: pools that give out, take back and let rest.
+"""The address plan: which prefixes may stand beside each other, and which address of a subnet is given out next.
 
-An address that a pool gave out is not given out again before it was released and has rested. A pool is a hint in
-memory, rebuilt from rows; this package does no I/O, and the database's unique index has the last word.
+`plan` checks a subnet before it exists, `pools` picks addresses from memory in constant time. Nothing here decides who
+owns an address: that is the unique index of the store, and a pool is only its fast and forgetful shadow.
 """
