@@ -118,7 +118,7 @@ class Ear:
 
     async def close(self) -> Heard:
         """Stop listening and return what was heard."""
-        output, _ = await self._process.communicate()
+        output, _ = await self._process.communicate(b"")  # which ends its standard input: it stops
         return msgspec.json.decode(output, type=Heard)
 
 
