@@ -1,5 +1,6 @@
 """What a subnet may be: its prefix, gateway and pools, checked when it is planned. Errors are Neutron's."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network
 
@@ -58,7 +59,7 @@ def check_pools(cidr: IPNetwork, pools: Sequence[AddressRange], gateway: IPAddre
             message = f"The allocation pool {_text(pool)} spans beyond the subnet cidr {cidr}."
             raise Invalid(message, kind="OutOfBoundsAllocationPool")
     ordered = sorted(pools, key=lambda pool: int(pool.start))
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in itertools.pairwise(ordered):
         if int(after.start) <= int(before.end):
             message = f"Found overlapping allocation pools: {_text(before)} {_text(after)} for subnet {cidr}."
             raise Conflict(message, kind="OverlappingAllocationPools")

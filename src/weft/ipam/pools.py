@@ -1,140 +1,141 @@
-"""Which address of a subnet is given out next: next-fit over the subnet's ranges, with rest after release.
+"""Which addresses of a subnet are free: an allocator in memory, one byte for each address that was ever touched.
 
-The search goes on where the last one ended and wraps, so that an address that was just freed is the last to be given
-out again. Addresses are integers here and nowhere else: this is the hot path. One byte stands for an address, in blocks
-that exist only where something is not free, so that an IPv6 /64 costs what is used of it, and a search skips what is
-full at the speed of memchr.
+Addresses are ints here, and only here, because this is the hot path: `bytearray.find` looks through a million of
+them in some tens of microseconds, so the last free address of a /12 costs no more than the first. A chunk of
+addresses none of which was ever taken has no bytearray at all, so an IPv6 /64 costs what its used addresses cost.
+
+An AddressPool is a hint, rebuilt from the rows at any time; the unique index of the database decides who owns an
+address. The search goes on from the last address given out, so that a freed address is used again as late as
+possible.
 """
 
-from collections.abc import Iterable
-from heapq import heappop, heappush
+import heapq
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
-FREE, USED, RESTING = 0, 1, 2
+CHUNK = 1 << 16
+"""Addresses to a chunk; a compromise between memory for a sparse pool and chunks to skip in a dense one."""
 
-DENSE_BLOCK = 4096
-SPARSE_BLOCK = 256
-SPARSE_FROM = 1 << 26
-"""Pools of at least so many addresses are sparsely used: their blocks are small."""
+_FREE, _USED = 0, 1
 
 
 class AddressPool:
-    """The addresses of a subnet that are given out. Changes since the last `keep` can be undone."""
+    """The addresses of some inclusive ranges, and which of them are taken or resting."""
 
-    def __init__(
-        self,
-        ranges: Iterable[tuple[int, int]],
-        used: Iterable[int] = (),
-        resting: Iterable[tuple[int, float]] = (),
-        cursor: int | None = None,
-    ) -> None:
-        """`ranges` are inclusive and don't overlap; `resting` are addresses and the Unix time when each is free again.
-
-        Used and resting addresses outside the ranges are none of the pool's business. `cursor` is where the search
-        begins; None: after the highest address that is not free.
-        """
-        self._ranges = sorted(ranges)
-        self.size = sum(last - first + 1 for first, last in self._ranges)
-        self._block = DENSE_BLOCK if self.size < SPARSE_FROM else SPARSE_BLOCK
-        self._blocks: dict[int, bytearray] = {}
+    def __init__(self, ranges: Sequence[tuple[int, int]], used: Iterable[int] = ()) -> None:
+        self._ranges = tuple(sorted(ranges))
+        sizes = [last - first + 1 for first, last in self._ranges]
+        self._starts = [0, *accumulate(sizes)]
+        self._firsts = [first for first, _ in self._ranges]
+        self._chunks: dict[int, bytearray] = {}
+        self._taken_in: dict[int, int] = {}
+        self._outside: set[int] = set()
+        self._resting: list[tuple[float, int]] = []
         self._until: dict[int, float] = {}
-        self._wakes: list[tuple[float, int]] = []
-        self._busy = 0
-        self._journal: list[tuple[int, int, float, int]] = []
         self._cursor = 0
-        highest = -1
+        self._taken = 0
         for address in used:
-            self._set(address, USED)
-            highest = max(highest, address)
-        for address, until in resting:
-            self._set(address, RESTING, until)
-            highest = max(highest, address)
-        self._cursor = highest + 1 if cursor is None else cursor
-        self._journal.clear()
+            self.take(address)
+
+    @property
+    def size(self) -> int:
+        """How many addresses the ranges hold."""
+        return self._starts[-1]
 
     @property
     def free(self) -> int:
-        """How many addresses are free; those that rest are not."""
-        return self.size - self._busy
+        """How many of them are neither taken nor resting."""
+        return self.size - self._taken
 
-    @property
-    def resting(self) -> int:
-        """How many addresses rest after their release."""
-        return len(self._until)
-
-    def choose(self, now: float) -> int | None:
-        """Take the next free address; None if there is none."""
+    def allocate(self, now: float) -> int | None:
+        """Take the next free address after the last one given out; None if there is none."""
         self._wake(now)
-        if self._busy >= self.size:
+        if self.free <= 0:
             return None
-        address = self._search()
-        assert address is not None, "the count of free addresses and the blocks disagree"
-        self._set(address, USED)
-        self._cursor = address + 1
-        return address
+        index = self._find(self._cursor, self.size)
+        if index is None:
+            index = self._find(0, self._cursor)
+        if index is None:
+            return None
+        self._mark(index)
+        self._cursor = index + 1 if index + 1 < self.size else 0
+        return self._address(index)
 
-    def take(self, address: int) -> None:
-        """Take this address; whether it may be taken is the store's to say."""
-        self._set(address, USED)
+    def take(self, address: int) -> bool:
+        """Take this address, in the ranges or not; False if it is taken or resting."""
+        index = self._index(address)
+        if index is None:
+            if address in self._outside:
+                return False
+            self._outside.add(address)
+            return True
+        chunk = self._chunks.get(index // CHUNK)
+        if chunk is not None and chunk[index % CHUNK] == _USED:
+            return False
+        self._mark(index)
+        return True
 
-    def release(self, address: int, until: float) -> None:
-        """Let an address rest until a Unix time; then it is free."""
-        self._set(address, RESTING, until)
+    def release(self, address: int) -> None:
+        """Make a taken or resting address free at once."""
+        self._until.pop(address, None)
+        index = self._index(address)
+        if index is None:
+            self._outside.discard(address)
+            return
+        number, offset = divmod(index, CHUNK)
+        chunk = self._chunks.get(number)
+        if chunk is None or chunk[offset] == _FREE:
+            return
+        chunk[offset] = _FREE
+        self._taken -= 1
+        self._taken_in[number] -= 1
+        if self._taken_in[number] == 0:
+            del self._chunks[number], self._taken_in[number]
 
-    def keep(self) -> None:
-        """Make what was done so far final."""
-        self._journal.clear()
-
-    def undo(self) -> None:
-        """Take back what was done since the last `keep`, newest first."""
-        journal, self._journal = self._journal, []
-        for address, state, until, cursor in reversed(journal):
-            self._set(address, state, until)
-            self._cursor = cursor
-        self._journal.clear()
-
-    def _search(self) -> int | None:
-        cursor = self._cursor
-        for first, last in self._ranges:
-            if cursor <= last and (found := self._find(max(first, cursor), last)) is not None:
-                return found
-        for first, last in self._ranges:
-            if first < cursor and (found := self._find(first, min(last, cursor - 1))) is not None:
-                return found
-        return None
-
-    def _find(self, first: int, last: int) -> int | None:
-        """Return the first free address from `first` to `last`, both included."""
-        size, address = self._block, first
-        while address <= last:
-            index, offset = divmod(address, size)
-            block = self._blocks.get(index)
-            if block is None:
-                return address
-            found = block.find(FREE, offset, min(size, last - index * size + 1))
-            if found >= 0:
-                return index * size + found
-            address = (index + 1) * size
-        return None
+    def rest(self, address: int, until: float) -> None:
+        """Keep a taken address from being used before `until` (Unix seconds); then it is free."""
+        self.take(address)
+        self._until[address] = until
+        heapq.heappush(self._resting, (until, address))
 
     def _wake(self, now: float) -> None:
-        while self._wakes and self._wakes[0][0] <= now:
-            until, address = heappop(self._wakes)
-            if self._until.get(address) == until:
-                self._set(address, FREE)
-                # Time can't be undone: whatever is taken back, this address has rested.
-                self._journal.pop()
+        while self._resting and self._resting[0][0] <= now:
+            until, address = heapq.heappop(self._resting)
+            if self._until.get(address) == until:  # else it was released meanwhile, and may be taken again
+                self.release(address)
 
-    def _set(self, address: int, state: int, until: float = 0.0) -> None:
-        if not any(first <= address <= last for first, last in self._ranges):
-            return
-        index, offset = divmod(address, self._block)
-        block = self._blocks.get(index)
-        if block is None:
-            block = self._blocks[index] = bytearray(self._block)
-        before = block[offset]
-        self._journal.append((address, before, self._until.pop(address, 0.0), self._cursor))
-        block[offset] = state
-        self._busy += (state != FREE) - (before != FREE)
-        if state == RESTING:
-            self._until[address] = until
-            heappush(self._wakes, (until, address))
+    def _find(self, start: int, end: int) -> int | None:
+        """Return the first free index in [start, end), skipping full chunks without looking into them."""
+        while start < end:
+            number, offset = divmod(start, CHUNK)
+            chunk = self._chunks.get(number)
+            if chunk is None:
+                return start
+            stop = min(end, (number + 1) * CHUNK)
+            if self._taken_in[number] < len(chunk):
+                found = chunk.find(_FREE, offset, stop - number * CHUNK)
+                if found >= 0:
+                    return number * CHUNK + found
+            start = stop
+        return None
+
+    def _mark(self, index: int) -> None:
+        number, offset = divmod(index, CHUNK)
+        chunk = self._chunks.get(number)
+        if chunk is None:
+            chunk = self._chunks[number] = bytearray(min(CHUNK, self.size - number * CHUNK))
+            self._taken_in[number] = 0
+        chunk[offset] = _USED
+        self._taken += 1
+        self._taken_in[number] += 1
+
+    def _index(self, address: int) -> int | None:
+        at = bisect_right(self._firsts, address) - 1
+        if at < 0 or address > self._ranges[at][1]:
+            return None
+        return self._starts[at] + address - self._ranges[at][0]
+
+    def _address(self, index: int) -> int:
+        at = bisect_right(self._starts, index) - 1
+        return self._ranges[at][0] + index - self._starts[at]

@@ -103,7 +103,8 @@ def bind(
 ) -> Outcome:
     """Put the port on a node, in a new epoch; it stays on its old node, draining, until the new epoch is up.
 
-    What is None stays as it was. On the node that it is on already, nothing else happens, unless `supersede` asks for a fresh epoch. A port that is only
+    What is None stays as it was. On the node that it is on already, nothing else happens, unless `supersede` asks for
+    a fresh epoch. A port that is only
     on its way to another node is refused (Conflict, PortBindingConflict), unless `supersede` drops all other bindings.
     """
     current = life.current

@@ -5,9 +5,21 @@ what an allocator believes is a hint that a unique index may overrule. This pack
 weft.intent does.
 """
 
-from weft.store.changes import Change, CompactedError, Kind
-from weft.store.snapshot import PortView, Snapshot, SwitchStatus
+from weft.store.changes import Change, CompactedError, Kind, Op
+from weft.store.snapshot import Snapshot
 from weft.store.sqlite import Store
 from weft.store.transaction import Transaction
+from weft.store.views import PortView, SwitchState, SwitchStatus
 
-__all__ = ["Change", "CompactedError", "Kind", "PortView", "Snapshot", "Store", "SwitchStatus", "Transaction"]
+__all__ = [
+    "Change",
+    "CompactedError",
+    "Kind",
+    "Op",
+    "PortView",
+    "Snapshot",
+    "Store",
+    "SwitchState",
+    "SwitchStatus",
+    "Transaction",
+]

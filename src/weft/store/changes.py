@@ -15,7 +15,7 @@ class Kind(StrEnum):
     SUBNET = "subnet"
     ROUTER = "router"
     ROUTER_INTERFACE = "router_interface"
-    """Its id is ``ROUTER/SUBNET``."""
+    """Its id is that of the subnet."""
     PORT = "port"
     NODE = "node"
     """A node's agent came, went, or said something new of itself."""

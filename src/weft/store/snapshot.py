@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
-import msgspec
 import sqlalchemy as sa
 
 from weft.fabric.numbering import Numbering
 from weft.model.ids import NetworkId, NodeName, PortId, Revision, RouterId, SubnetId, SwitchName
-from weft.model.intent import HistoryEntry, LeafVlan, Network, Port, Router, RouterInterface, Subnet
+from weft.model.intent import HistoryEntry, LeafVlan, Network, Router, RouterInterface, Subnet
 from weft.model.inventory import Inventory
 from weft.ports.lifecycle import Lifecycle
 from weft.store import schema as t
 from weft.store.codec import decode, decode_port, decode_subnet
+from weft.store.views import PortView, SwitchStatus
 
 T = TypeVar("T")
 
@@ -30,22 +30,6 @@ class Connection(Protocol):
 
     def execute(self, sql: str, parameters: Mapping[str, Any] = ..., /) -> Any:
         """Run one statement and return a cursor."""
-
-
-class PortView(msgspec.Struct, frozen=True):
-    """A port, and where it stands."""
-
-    port: Port
-    life: Lifecycle
-
-
-class SwitchStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a switch stands with its desired state; `since` is Unix time in seconds."""
-
-    switch: SwitchName
-    state: str
-    since: float
-    reason: str = ""
 
 
 @lru_cache(maxsize=512)

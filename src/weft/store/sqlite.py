@@ -23,7 +23,7 @@ from sqlalchemy.dialects import sqlite
 from weft.model.errors import Invalid, Permanent, Transient, WeftError
 from weft.model.ids import NodeName, Revision
 from weft.store import schema as t
-from weft.store.changes import Change, CompactedError, Kind
+from weft.store.changes import Change, CompactedError, Kind, Op
 from weft.store.migration import upgrade
 from weft.store.pools import Pools
 from weft.store.snapshot import Snapshot
@@ -290,7 +290,13 @@ def _changes_after(snapshot: Snapshot, after: Revision) -> tuple[Change, ...]:
     if len(rows) == WATCH_BATCH:
         rows = snapshot.run(_BETWEEN, after=after, last=rows[-1][0]).fetchall()
     return tuple(
-        Change(Revision(revision), Kind(kind), id_, op, tuple(NodeName(node) for node in nodes.split()))
+        Change(
+            revision=Revision(revision),
+            kind=Kind(kind),
+            id=id_,
+            op=Op(op),
+            nodes=tuple(NodeName(node) for node in nodes.split()),
+        )
         for revision, kind, id_, op, nodes in rows
     )
 

@@ -25,10 +25,11 @@ from weft.model.intent import (
 )
 from weft.model.inventory import Inventory
 from weft.store import schema as t
-from weft.store.changes import Change, Kind
+from weft.store.changes import Change, Kind, Op
 from weft.store.codec import encode
 from weft.store.pools import Pools
-from weft.store.snapshot import Connection, PortView, Snapshot, SwitchStatus
+from weft.store.snapshot import Connection, Snapshot
+from weft.store.views import PortView, SwitchStatus
 
 
 class Transaction(Snapshot):
@@ -47,7 +48,7 @@ class Transaction(Snapshot):
         self.clock = clock
         self._pools = pools
         self._duplicate = duplicate
-        self._changes: list[tuple[Kind, str, str, tuple[NodeName, ...]]] = []
+        self._changes: dict[tuple[Kind, str], tuple[Op, tuple[NodeName, ...]]] = {}
         self._undo: list[Callable[[], None]] = []
         self._then: list[Callable[[], None]] = []
         self._saved: list[PortId] = []
@@ -61,7 +62,10 @@ class Transaction(Snapshot):
         if not self._changes:
             return ()
         revision = Revision(self.revision() + 1)
-        changes = tuple(Change(revision, kind, id_, op, nodes) for kind, id_, op, nodes in self._changes)
+        changes = tuple(
+            Change(revision=revision, kind=kind, id=id_, op=op, nodes=nodes)
+            for (kind, id_), (op, nodes) in self._changes.items()
+        )
         for seq, change in enumerate(changes):
             self.run(
                 _LOG,
@@ -104,7 +108,7 @@ class Transaction(Snapshot):
     def delete_network(self, id_: NetworkId) -> None:
         """Delete a network."""
         self._delete(t.networks, id=id_)
-        self._note(Kind.NETWORK, id_, "delete")
+        self._note(Kind.NETWORK, id_, Op.DELETE)
 
     def put_subnet(self, subnet: Subnet) -> None:
         """Write a subnet; its allocator is rebuilt when it is next asked."""
@@ -118,7 +122,7 @@ class Transaction(Snapshot):
         self._delete(t.subnets, id=id_)
         self._delete(t.resting_ips, subnet_id=id_)
         self._then.append(lambda: self._pools.forget(id_))
-        self._note(Kind.SUBNET, id_, "delete")
+        self._note(Kind.SUBNET, id_, Op.DELETE)
 
     def put_router(self, router: Router) -> None:
         """Write a router. Raises Conflict if its VRF or L3VNI is another's."""
@@ -139,7 +143,7 @@ class Transaction(Snapshot):
     def delete_router(self, id_: RouterId) -> None:
         """Delete a router."""
         self._delete(t.routers, id=id_)
-        self._note(Kind.ROUTER, id_, "delete")
+        self._note(Kind.ROUTER, id_, Op.DELETE)
 
     def put_router_interface(self, interface: RouterInterface) -> None:
         """Attach a subnet to a router."""
@@ -156,7 +160,7 @@ class Transaction(Snapshot):
     def delete_router_interface(self, subnet_id: SubnetId) -> None:
         """Detach a subnet from its router."""
         self._delete(t.router_interfaces, subnet_id=subnet_id)
-        self._note(Kind.ROUTER_INTERFACE, subnet_id, "delete")
+        self._note(Kind.ROUTER_INTERFACE, subnet_id, Op.DELETE)
 
     def put_port(self, view: PortView, before: PortView | None, *, created: bool = False) -> None:
         """Write a port, its addresses and its bindings; `before` is what is stored now.
@@ -194,7 +198,7 @@ class Transaction(Snapshot):
         self._delete(t.fixed_ips, port_id=view.port.id)
         self._delete(t.bindings, port_id=view.port.id)
         self._delete(t.ports, id=view.port.id)
-        self._note(Kind.PORT, view.port.id, "delete", nodes=_nodes(view, None))
+        self._note(Kind.PORT, view.port.id, Op.DELETE, nodes=_nodes(view, None))
 
     def _write_addresses(self, view: PortView, before: PortView | None) -> None:
         port = view.port
@@ -282,7 +286,7 @@ class Transaction(Snapshot):
     def delete_leaf_vlan(self, domain: str, network_id: NetworkId) -> None:
         """Forget the VLAN of a network in a domain."""
         self._delete(t.leaf_vlans, domain=domain, network_id=network_id)
-        self._note(Kind.LEAF_VLAN, f"{domain}/{network_id}", "delete")
+        self._note(Kind.LEAF_VLAN, f"{domain}/{network_id}", Op.DELETE)
 
     # --- what is physically there, and what it says of itself
 
@@ -308,7 +312,7 @@ class Transaction(Snapshot):
     def forget_switch(self, switch: SwitchName) -> None:
         """Drop what was known of a switch that is no more."""
         self._delete(t.switch_statuses, switch=switch)
-        self._note(Kind.SWITCH_STATUS, switch, "delete")
+        self._note(Kind.SWITCH_STATUS, switch, Op.DELETE)
 
     def add_history(self, entry: HistoryEntry) -> None:
         """Append to a port's history."""
@@ -316,8 +320,10 @@ class Transaction(Snapshot):
 
     # --- statements
 
-    def _note(self, kind: Kind, id_: str, op: str = "put", nodes: tuple[NodeName, ...] = ()) -> None:
-        self._changes.append((kind, id_, op, nodes))
+    def _note(self, kind: Kind, id_: str, op: Op = Op.PUT, nodes: Iterable[NodeName] = ()) -> None:
+        """Note a change; an object that changes several times in one piece of work changes once."""
+        _, before = self._changes.pop((kind, id_), (op, ()))
+        self._changes[kind, id_] = (op, tuple(sorted({*before, *nodes})))
 
     def _put(self, table: sa.Table, row: dict[str, Any], *, fresh: bool = False) -> None:
         keys = {f"key_{column.name}": row[column.name] for column in table.primary_key}

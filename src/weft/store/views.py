@@ -1,17 +1,16 @@
-"""What the store holds besides the nouns of weft.model: a port with its life, and what is known of devices and agents."""
+"""What the store holds besides the nouns of weft.model: ports with their lives, and what is known of switches."""
 
-from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
 
-from weft.model.ids import NodeName, SwitchName
+from weft.model.ids import SwitchName
 from weft.model.intent import Port
 from weft.ports.lifecycle import Lifecycle
 
 
 class PortView(msgspec.Struct, frozen=True):
-    """A port and what became of it."""
+    """A port, and what became of it."""
 
     port: Port
     life: Lifecycle
@@ -33,13 +32,3 @@ class SwitchStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: SwitchState
     since: float
     reason: str = ""
-
-
-class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a node's agent: whether it watches now, and when it was last heard (Unix seconds)."""
-
-    node: NodeName
-    connected: bool
-    last_seen: float
-    info: Mapping[str, str] = {}
-    """What the agent says of itself, such as its version."""
