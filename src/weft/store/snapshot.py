@@ -155,6 +155,10 @@ class Snapshot:
         """Return how many ports there are in each state."""
         return {row[0]: row[1] for row in self.run(_STATE_COUNTS)}
 
+    def network_state_counts(self) -> dict[tuple[NetworkId, str], int]:
+        """Return how many ports of each network there are in each state."""
+        return {(NetworkId(row[0]), row[1]): row[2] for row in self.run(_NETWORK_STATE_COUNTS)}
+
     def _one(self, statement: sa.ClauseElement, of: Callable[[Any], T], **parameters: Any) -> T | None:
         row = self.run(statement, **parameters).fetchone()
         return None if row is None else of(row)
@@ -207,3 +211,6 @@ _SWITCH_STATUSES = _body_by(t.switch_statuses)
 _AGENTS = sa.select(t.agents.c.node, t.agents.c.last_seen)
 _TOKEN = sa.select(t.node_tokens.c.node).where(t.node_tokens.c.sha256 == sa.bindparam("sha256"))
 _STATE_COUNTS = sa.select(t.ports.c.state, sa.func.count()).group_by(t.ports.c.state)
+_NETWORK_STATE_COUNTS = sa.select(t.ports.c.network_id, t.ports.c.state, sa.func.count()).group_by(
+    t.ports.c.network_id, t.ports.c.state
+)
