@@ -20,7 +20,7 @@ class Source:
         self.stop = asyncio.Event()
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await EventStream(self.pieces(), self.stop)(scope, receive, send)
+        await EventStream(self.pieces(), [self.stop])(scope, receive, send)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         try:

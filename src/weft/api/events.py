@@ -5,7 +5,7 @@ stopping, and a client that reads too slowly is cut instead of waited for.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 import structlog
@@ -28,32 +28,32 @@ def event(name: str, value: object) -> bytes:
 
 
 class EventStream(Response):
-    """An answer that sends what `pieces` yields, until `stop` is set or the client has gone.
+    """An answer that sends what `pieces` yields, until one of `stops` is set or the client has gone.
 
     A failure on the way is sent as an event named ``error``: the status cannot be changed any more.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, pieces: AsyncGenerator[bytes, None], stop: asyncio.Event) -> None:
+    def __init__(self, pieces: AsyncGenerator[bytes, None], stops: Sequence[asyncio.Event]) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._pieces = pieces
-        self._stop = stop
+        self._stops = stops
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream; whatever ends it, `pieces` is closed."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.create_task(self._send(send))
         leaving = asyncio.create_task(_disconnected(receive))
-        stopping = asyncio.create_task(self._stop.wait())
+        tasks = [sending, leaving, *(asyncio.create_task(stop.wait()) for stop in self._stops)]
         try:
-            await asyncio.wait({sending, leaving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             gone = leaving.done()
         finally:
-            for each in (sending, leaving, stopping):
-                each.cancel()
-            await asyncio.gather(sending, leaving, stopping, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         if not gone:
             await _say_farewell(send)
 

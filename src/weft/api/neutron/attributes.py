@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from weft.api.neutron.values import Converter, Refused, boolean, identifier, integer, string, strings
+from weft.api.neutron.values import Converter, Refused, boolean, identifier, integer, string
 from weft.model.errors import Invalid
 
 Body = Mapping[str, object]
@@ -37,7 +37,7 @@ def owned_attributes() -> dict[str, Attribute]:
         "description": Attribute(string(255), put=True, sorts=False),
         "project_id": Attribute(string(255)),
         "tenant_id": Attribute(string(255)),
-        "tags": Attribute(strings(255), sorts=False),
+        "tags": shown(filters=True),
         "revision_number": shown(filters=True),
         "created_at": shown(),
         "updated_at": shown(),

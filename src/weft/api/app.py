@@ -1,0 +1,103 @@
+"""The API put together: one ASGI application, and what runs beside it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+
+from weft.api.access import Authenticator
+from weft.api.agents import Agents
+from weft.api.metrics import Metrics
+from weft.api.native.fabric import FabricPages, Plans
+from weft.api.native.inventory import InventoryPages
+from weft.api.native.nodes import NodePages
+from weft.api.native.ports import PortPages
+from weft.api.native.status import StatusPages
+from weft.api.native.watch import WatchPages
+from weft.api.neutron import discovery
+from weft.api.neutron.networks import NETWORKS
+from weft.api.neutron.ports import PORTS
+from weft.api.neutron.resource import ResourcePages
+from weft.api.neutron.routers import ROUTERS, RouterInterfacePages
+from weft.api.neutron.subnets import SUBNETS
+from weft.api.neutron.tags import TagPages
+from weft.api.routing import Operation, routes_of, unknown_path
+from weft.api.watches import NodeWatches
+from weft.model.ids import NodeName
+from weft.protocol.node import HEARTBEAT_S
+from weft.store import Store
+
+
+class Api:
+    """The ASGI application `app`, to be used within `running`."""
+
+    def __init__(
+        self,
+        store: Store,
+        plans: Plans,
+        *,
+        admin_tokens: Iterable[str] = (),
+        project: str = "default",
+        clock: Callable[[], float] = time.time,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        self._store = store
+        self._project = project
+        self._stopping = asyncio.Event()
+        self._watches = NodeWatches(store)
+        self._agents = Agents(store, clock)
+        self._metrics = Metrics()
+        self._heartbeat_s = heartbeat_s
+        routes = routes_of(
+            self._operations(plans), Authenticator(admin_tokens, self._node_by_token), self._metrics.observe
+        )
+        self.app = Starlette(routes=routes, exception_handlers={HTTPException: unknown_path})
+        self.app.router.redirect_slashes = False
+
+    def stop_streams(self) -> None:
+        """End every stream; a stream that is opened from now on ends at once."""
+        self._stopping.set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep watches fed and agents' times stored, within the context."""
+        beside = [asyncio.create_task(self._watches.run()), asyncio.create_task(self._agents.run())]
+        try:
+            yield
+        finally:
+            self.stop_streams()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await self._agents.save()
+
+    def _operations(self, plans: Plans) -> list[Operation]:
+        """Return all operations, the paths that are asked most first: they are tried in this order."""
+        store = self._store
+        native = (
+            NodePages(store, self._watches, self._agents, self._stopping, heartbeat_s=self._heartbeat_s),
+            PortPages(store),
+            WatchPages(store, self._stopping, heartbeat_s=self._heartbeat_s),
+            StatusPages(store, self._agents, self._metrics),
+            InventoryPages(store),
+            FabricPages(store, plans),
+        )
+        return [
+            *ResourcePages(PORTS, store, self._project).operations(),
+            *ResourcePages(NETWORKS, store, self._project).operations(),
+            *ResourcePages(SUBNETS, store, self._project).operations(),
+            *ResourcePages(ROUTERS, store, self._project).operations(),
+            *RouterInterfacePages(store).operations(),
+            *(operation for pages in native for operation in pages.operations()),
+            *discovery.operations(),
+            *TagPages(PORTS, store).operations(),
+            *TagPages(NETWORKS, store).operations(),
+            *TagPages(SUBNETS, store).operations(),
+            *TagPages(ROUTERS, store).operations(),
+        ]
+
+    async def _node_by_token(self, sha256: str) -> NodeName | None:
+        return await self._store.read(lambda snapshot: snapshot.node_of_token(sha256))

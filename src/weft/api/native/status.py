@@ -1,0 +1,101 @@
+"""The server at a glance: for people and programs as /v1/status, for Prometheus as /metrics."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+import weft
+from weft.api.agents import ALIVE, Agents
+from weft.api.answers import JsonAnswer
+from weft.api.metrics import CONTENT_TYPE_LATEST, Metrics
+from weft.api.routing import Operation
+from weft.model.inventory import Dataplane, Inventory
+from weft.ports.machine import State
+from weft.store import Snapshot, Store
+
+
+class Glance(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is, counted."""
+
+    revision: int
+    ports: Mapping[str, Mapping[str, int]]
+    """By site, then by state."""
+    switches: Mapping[str, Mapping[str, int]]
+    """By site, then by state."""
+    agents: Mapping[str, int]
+    """By state."""
+
+
+class StatusPages:
+    """The server's own pages."""
+
+    def __init__(self, store: Store, agents: Agents, metrics: Metrics) -> None:
+        self._store = store
+        self._agents = agents
+        self._metrics = metrics
+
+    def operations(self) -> list[Operation]:
+        """Return the operations."""
+        return [
+            Operation("GET", "/v1/status", self.status),
+            Operation("GET", "/metrics", self.metrics),
+        ]
+
+    async def status(self, request: Request) -> Response:
+        """Answer what there is, counted."""
+        del request
+        glance = await self._store.read(self._glance)
+        states: Counter[str] = Counter()
+        for counts in glance.ports.values():
+            states.update(counts)
+        return JsonAnswer(
+            {
+                "version": weft.__version__,
+                "revision": glance.revision,
+                "ports": states,
+                "sites": {site: {"ports": counts} for site, counts in glance.ports.items()},
+                "agents": glance.agents,
+                "switches": glance.switches,
+            }
+        )
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer all metrics in Prometheus' format."""
+        del request
+        glance = await self._store.read(self._glance)
+        self._metrics.revision.set(glance.revision)
+        self._metrics.agents.set(glance.agents.get(ALIVE, 0))
+        for gauge, by_site in ((self._metrics.ports, glance.ports), (self._metrics.switches, glance.switches)):
+            gauge.clear()
+            for site, counts in by_site.items():
+                for state, count in counts.items():
+                    gauge.labels(site, state).set(count)
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    def _glance(self, snapshot: Snapshot) -> Glance:
+        inventory = snapshot.inventory()
+        ports = _ports(snapshot, inventory)
+        statuses = snapshot.switch_statuses()
+        switches: dict[str, Counter[str]] = {str(site.name): Counter() for site in inventory.sites}
+        for switch in inventory.switches:
+            known = statuses.get(switch.name)
+            switches[switch.site][known.state if known else "pending"] += 1
+        seen = snapshot.agents()
+        agents = Counter(
+            self._agents.state(node.name, seen.get(node.name))[0]
+            for node in inventory.nodes
+            if node.dataplane is not Dataplane.NONE
+        )
+        return Glance(revision=snapshot.revision(), ports=ports, switches=switches, agents=agents)
+
+
+def _ports(snapshot: Snapshot, inventory: Inventory) -> dict[str, Counter[str]]:
+    """Return how many ports each site has in each state; a state without ports is there, too, as 0."""
+    counts = {str(site.name): Counter({str(state): 0 for state in State}) for site in inventory.sites}
+    site_of = {network.id: network.site for network in snapshot.networks()}
+    for (network_id, state), count in snapshot.network_state_counts().items():
+        counts.setdefault(site_of[network_id], Counter())[state] += count
+    return counts

@@ -1,0 +1,132 @@
+"""Networks."""
+
+from collections.abc import Callable, Iterable
+
+from weft.api.neutron.attributes import (
+    SEGMENTATION_ID,
+    STATE_UP,
+    Attribute,
+    invalid_input,
+    owned_attributes,
+    project_of,
+    shown,
+)
+from weft.api.neutron.listing import ListQuery, Rendered
+from weft.api.neutron.resource import Resource
+from weft.api.neutron.rows import Values, renamed, render_owned, site_of
+from weft.api.neutron.values import boolean, integer, one_of, only, or_none, string, strings
+from weft.intent.networks import NetworkChanges, NetworkSpec, create_network, delete_network, update_network
+from weft.model.ids import NetworkId
+from weft.model.intent import Network, NetworkType
+from weft.store import Snapshot, Transaction
+
+MAX_VLAN = 4094
+
+ATTRIBUTES = {
+    **owned_attributes(),
+    "admin_state_up": STATE_UP,
+    "availability_zone_hints": Attribute(strings(255), filters=False),
+    "availability_zones": shown(),
+    "dns_domain": Attribute(only(""), put=True, filters=False, sorts=False),
+    "ipv4_address_scope": shown(),
+    "ipv6_address_scope": shown(),
+    "is_default": Attribute(only(False), put=True, sorts=False),
+    "l2_adjacency": shown(),
+    "mtu": Attribute(integer(0, 9216), put=True),
+    "port_security_enabled": Attribute(only(True), put=True, filters=False, sorts=False),
+    "provider:network_type": Attribute(one_of("vxlan", "vlan"), sorts=False),
+    "provider:physical_network": Attribute(or_none(string(64)), sorts=False),
+    "provider:segmentation_id": SEGMENTATION_ID,
+    "qos_policy_id": Attribute(only(None), put=True, filters=False, sorts=False),
+    "router:external": Attribute(boolean, put=True, sorts=False),
+    "shared": Attribute(boolean, put=True, sorts=False),
+    "status": shown(filters=True, sorts=True),
+    "subnets": shown(),
+}
+
+_SAME = {
+    "name": "name",
+    "description": "description",
+    "tags": "tags",
+    "admin_state_up": "admin_state_up",
+    "shared": "shared",
+    "router:external": "external",
+}
+_CREATED = {**_SAME, "provider:network_type": "type", "provider:physical_network": "physical_network"}
+
+
+def _create(tx: Transaction, values: Values, project: str) -> Network:
+    kind = NetworkType(values.get("provider:network_type", NetworkType.VXLAN))
+    spec = NetworkSpec(
+        project_id=project_of(values, project),
+        site=site_of(values),
+        mtu_bytes=values.get("mtu") or None,  # Neutron's 0 means: as large as the network can carry
+        **renamed({**values, "provider:network_type": kind}, _CREATED),
+        **_segment(kind, values.get("provider:segmentation_id")),
+    )
+    return create_network(tx, spec)
+
+
+def _segment(kind: NetworkType, number: int | None) -> Values:
+    if kind is NetworkType.VXLAN:
+        return {"vni": number}
+    if number is not None and number > MAX_VLAN:
+        raise invalid_input("provider:segmentation_id", f"'{number}' is no VLAN: 1 to {MAX_VLAN}")
+    return {"vlan": number}
+
+
+def _update(tx: Transaction, id_: str, values: Values) -> Network:
+    changes = NetworkChanges(**renamed(values, {**_SAME, "mtu": "mtu_bytes"}))
+    return update_network(tx, NetworkId(id_), changes)
+
+
+def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Network]:
+    if (id_ := query.only("id")) is not None:
+        found = snapshot.network(NetworkId(id_))
+        return [found] if found else []
+    return snapshot.networks()
+
+
+def renderer(snapshot: Snapshot) -> Callable[[Network], Rendered]:
+    """Return what shows networks of a snapshot."""
+    return lambda network: render(network, [subnet.id for subnet in snapshot.subnets(network.id)])
+
+
+def render(network: Network, subnet_ids: list[str]) -> Rendered:
+    """Return a network as Neutron shows it."""
+    return {
+        **render_owned(network),
+        "admin_state_up": network.admin_state_up,
+        "status": "ACTIVE",
+        "shared": network.shared,
+        "subnets": subnet_ids,
+        "mtu": network.mtu_bytes,
+        "provider:network_type": network.type,
+        "provider:physical_network": network.physical_network,
+        "provider:segmentation_id": network.vlan if network.type is NetworkType.VLAN else network.vni,
+        "router:external": network.external,
+        "availability_zone_hints": [],
+        "availability_zones": [network.site],
+        "l2_adjacency": network.type is not NetworkType.ROUTED,
+        "port_security_enabled": True,
+        "is_default": False,
+        "ipv4_address_scope": None,
+        "ipv6_address_scope": None,
+        "qos_policy_id": None,
+        "dns_domain": "",
+    }
+
+
+NETWORKS = Resource(
+    name="network",
+    collection="networks",
+    noun="Network",
+    attributes=ATTRIBUTES,
+    find=lambda snapshot, id_: snapshot.network(NetworkId(id_)),
+    select=_select,
+    renderer=renderer,
+    owned=lambda row: row,
+    create=_create,
+    update=_update,
+    delete=lambda tx, id_: delete_network(tx, NetworkId(id_)),
+)

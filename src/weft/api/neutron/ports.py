@@ -1,0 +1,202 @@
+"""Ports, with what Nova reads and writes of their binding."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from weft.api.neutron.attributes import NETWORK_ID, STATE_UP, Attribute, owned_attributes, project_of, shown
+from weft.api.neutron.listing import ListQuery, Rendered
+from weft.api.neutron.resource import Resource
+from weft.api.neutron.rows import Values, renamed, render_owned
+from weft.api.neutron.values import (
+    Refused,
+    address,
+    boolean,
+    dictionary,
+    identifier,
+    items,
+    mac,
+    one_of,
+    only,
+    or_none,
+    string,
+    strings,
+)
+from weft.intent.ports import FixedIpSpec, PortChanges, PortSpec, create_port, delete_port, update_port
+from weft.model.addresses import IPAddress
+from weft.model.ids import NetworkId, NodeName, PortId, SubnetId
+from weft.model.intent import Binding, Realizer
+from weft.ports.lifecycle import neutron_status
+from weft.store import PortView, Snapshot, Transaction
+
+VNIC_TYPES = ("normal", "baremetal")
+"""Of Neutron's, those that a node of ours can give."""
+
+OVS_DETAILS: Mapping[str, object] = {
+    "connectivity": "l2",
+    "port_filter": True,
+    "ovs_hybrid_plug": False,
+    "ovs_create_tap": True,
+    "datapath_type": "system",
+    "bridge_name": "br-int",
+    "bound_drivers": {"0": "weft"},
+}
+"""How Nova shall plug an instance on an OVS node: straight into br-int, with no bridge between."""
+
+
+def fixed_ips(value: object) -> tuple[FixedIpSpec, ...]:
+    """Accept a list of objects with a subnet_id, an ip_address, or both."""
+    found: list[FixedIpSpec] = []
+    seen: set[IPAddress] = set()
+    for each in items(value):
+        if not isinstance(each, dict) or not each or each.keys() - {"subnet_id", "ip_address"}:
+            raise Refused(f"Invalid data format for fixed IP: '{each}'")
+        wanted = address(each["ip_address"]) if "ip_address" in each else None
+        if wanted in seen:
+            raise Refused(f"Duplicate IP address '{wanted}'")
+        if wanted is not None:
+            seen.add(wanted)
+        subnet_id = SubnetId(identifier(each["subnet_id"])) if "subnet_id" in each else None
+        found.append(FixedIpSpec(subnet_id=subnet_id, address=wanted))
+    return tuple(found)
+
+
+ATTRIBUTES = {
+    **owned_attributes(),
+    "network_id": NETWORK_ID,
+    "admin_state_up": STATE_UP,
+    "allowed_address_pairs": Attribute(only([]), put=True, filters=False, sorts=False),
+    "binding:host_id": Attribute(or_none(string(255)), put=True, sorts=False),
+    "binding:profile": Attribute(dictionary, put=True, filters=False, sorts=False),
+    "binding:vif_details": shown(),
+    "binding:vif_type": shown(),
+    "binding:vnic_type": Attribute(one_of(*VNIC_TYPES), put=True, filters=False, sorts=False),
+    "device_id": Attribute(string(255), put=True),
+    "device_owner": Attribute(string(255), put=True),
+    "dns_assignment": shown(),
+    "dns_domain": Attribute(only(""), put=True, filters=False, sorts=False),
+    "dns_name": Attribute(only(""), put=True, filters=False, sorts=False),
+    "extra_dhcp_opts": Attribute(only([]), put=True, filters=False, sorts=False),
+    "fixed_ips": Attribute(fixed_ips, put=True, sorts=False),
+    "ip_allocation": shown(filters=True, sorts=True),
+    "mac_address": Attribute(mac, put=True),
+    "port_security_enabled": Attribute(boolean, put=True, filters=False, sorts=False),
+    "qos_network_policy_id": shown(),
+    "qos_policy_id": Attribute(only(None), put=True, filters=False, sorts=False),
+    "resource_request": shown(),
+    "security_groups": Attribute(only([]), put=True, sorts=False),
+    "status": shown(filters=True, sorts=True),
+    "tags": Attribute(strings(255), sorts=False),
+}
+
+_FIELDS = {
+    "name": "name",
+    "description": "description",
+    "tags": "tags",
+    "mac_address": "mac",
+    "fixed_ips": "fixed_ips",
+    "device_id": "device_id",
+    "device_owner": "device_owner",
+    "admin_state_up": "admin_state_up",
+    "port_security_enabled": "port_security_enabled",
+    "binding:host_id": "node",
+    "binding:vnic_type": "vnic_type",
+    "binding:profile": "profile",
+}
+
+
+def _create(tx: Transaction, values: Values, project: str) -> PortView:
+    spec = PortSpec(
+        project_id=project_of(values, project), network_id=NetworkId(values["network_id"]), **_fields(values)
+    )
+    return create_port(tx, spec)
+
+
+def _fields(values: Values) -> Values:
+    fields = renamed(values, _FIELDS)
+    if fields.get("node") == "":
+        fields["node"] = None  # Neutron's empty host: on no node
+    return fields
+
+
+def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[PortView]:
+    ids, network_id, node = query.filters.get("id"), query.only("network_id"), query.only("binding:host_id")
+    return snapshot.ports(
+        ids=None if ids is None else [PortId(id_) for id_ in ids],
+        network_id=None if network_id is None else NetworkId(network_id),
+        node=NodeName(node) if node else None,
+        device_id=query.only("device_id"),
+        name=query.only("name"),
+        project_id=query.only("project_id") or query.only("tenant_id"),
+        address=_only_address(query),
+    )
+
+
+def _only_address(query: ListQuery) -> str | None:
+    key, _, text = (query.only("fixed_ips") or "").partition("=")
+    return text if key == "ip_address" else None
+
+
+def renderer(snapshot: Snapshot) -> Callable[[PortView], Rendered]:
+    """Return what shows ports of a snapshot."""
+    del snapshot
+    return render
+
+
+def render(view: PortView) -> Rendered:
+    """Return a port as Neutron shows it."""
+    port = view.port
+    return {
+        **render_owned(port),
+        "network_id": port.network_id,
+        "mac_address": port.mac,
+        "admin_state_up": port.admin_state_up,
+        "status": neutron_status(view.life, admin_state_up=port.admin_state_up),
+        "device_id": port.device_id,
+        "device_owner": port.device_owner,
+        "fixed_ips": [{"subnet_id": each.subnet_id, "ip_address": str(each.address)} for each in port.fixed_ips],
+        "port_security_enabled": port.port_security_enabled,
+        **_binding(view.life.current),
+        "ip_allocation": "immediate",
+        "allowed_address_pairs": [],
+        "dns_assignment": [],
+        "dns_domain": "",
+        "dns_name": "",
+        "extra_dhcp_opts": [],
+        "qos_network_policy_id": None,
+        "qos_policy_id": None,
+        "resource_request": None,
+        "security_groups": [],
+    }
+
+
+def _binding(binding: Binding | None) -> Rendered:
+    if binding is None:
+        return {
+            "binding:host_id": "",
+            "binding:vif_type": "unbound",
+            "binding:vif_details": {},
+            "binding:vnic_type": "normal",
+            "binding:profile": {},
+        }
+    on_ovs = Realizer.HOST in binding.owed
+    return {
+        "binding:host_id": binding.node,
+        "binding:vif_type": "ovs" if on_ovs else "other",
+        "binding:vif_details": OVS_DETAILS if on_ovs else {},
+        "binding:vnic_type": binding.vnic_type,
+        "binding:profile": binding.profile,
+    }
+
+
+PORTS = Resource(
+    name="port",
+    collection="ports",
+    noun="Port",
+    attributes=ATTRIBUTES,
+    find=lambda snapshot, id_: snapshot.port(PortId(id_)),
+    select=_select,
+    renderer=renderer,
+    owned=lambda view: view.port,
+    create=_create,
+    update=lambda tx, id_, values: update_port(tx, PortId(id_), PortChanges(**_fields(values))),
+    delete=lambda tx, id_: delete_port(tx, PortId(id_)),
+)

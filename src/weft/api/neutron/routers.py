@@ -1,0 +1,157 @@
+"""Routers, and their interfaces to subnets."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from weft.api.answers import JsonAnswer, read_json
+from weft.api.neutron.attributes import (
+    STATE_UP,
+    Attribute,
+    bad_request,
+    invalid_input,
+    owned_attributes,
+    project_of,
+    shown,
+)
+from weft.api.neutron.listing import ListQuery, Rendered
+from weft.api.neutron.resource import Resource
+from weft.api.neutron.rows import Values, renamed, render_owned, site_of
+from weft.api.neutron.values import Refused, identifier, only, strings
+from weft.api.routing import Operation
+from weft.intent.routers import (
+    RouterChanges,
+    RouterSpec,
+    add_interface,
+    create_router,
+    delete_router,
+    remove_interface,
+    update_router,
+)
+from weft.model.errors import Invalid
+from weft.model.ids import PortId, RouterId, SubnetId
+from weft.model.intent import Router, RouterInterface
+from weft.store import Snapshot, Store, Transaction
+
+ATTRIBUTES = {
+    **owned_attributes(),
+    "admin_state_up": STATE_UP,
+    "availability_zone_hints": Attribute(strings(255), filters=False, sorts=False),
+    "availability_zones": shown(),
+    "distributed": Attribute(only(False), put=True, filters=False, sorts=False),
+    "external_gateway_info": Attribute(only(None), put=True, filters=False, sorts=False),
+    "flavor_id": Attribute(only(None), filters=False),
+    "ha": Attribute(only(False), put=True, filters=False, sorts=False),
+    "routes": Attribute(only([]), put=True, filters=False, sorts=False),
+    "status": shown(filters=True, sorts=True),
+}
+
+_FIELDS = {"name": "name", "description": "description", "tags": "tags", "admin_state_up": "admin_state_up"}
+
+
+def _create(tx: Transaction, values: Values, project: str) -> Router:
+    spec = RouterSpec(project_id=project_of(values, project), site=site_of(values), **renamed(values, _FIELDS))
+    return create_router(tx, spec)
+
+
+def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Router]:
+    if (id_ := query.only("id")) is not None:
+        found = snapshot.router(RouterId(id_))
+        return [found] if found else []
+    return snapshot.routers()
+
+
+def renderer(snapshot: Snapshot) -> Callable[[Router], Rendered]:
+    """Return what shows routers of a snapshot."""
+    del snapshot
+    return render
+
+
+def render(router: Router) -> Rendered:
+    """Return a router as Neutron shows it."""
+    return {
+        **render_owned(router),
+        "admin_state_up": router.admin_state_up,
+        "status": "ACTIVE",
+        "availability_zone_hints": [],
+        "availability_zones": [router.site],
+        "distributed": False,
+        "external_gateway_info": None,
+        "flavor_id": None,
+        "ha": False,
+        "routes": [],
+    }
+
+
+ROUTERS = Resource(
+    name="router",
+    collection="routers",
+    noun="Router",
+    attributes=ATTRIBUTES,
+    find=lambda snapshot, id_: snapshot.router(RouterId(id_)),
+    select=_select,
+    renderer=renderer,
+    owned=lambda row: row,
+    create=_create,
+    update=lambda tx, id_, values: update_router(tx, RouterId(id_), RouterChanges(**renamed(values, _FIELDS))),
+    delete=lambda tx, id_: delete_router(tx, RouterId(id_)),
+)
+
+
+class RouterInterfacePages:
+    """Attaching and detaching subnets."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def operations(self) -> list[Operation]:
+        """Return the operations."""
+        return [
+            Operation("PUT", "/v2.0/routers/{id}/add_router_interface", self.add),
+            Operation("PUT", "/v2.0/routers/{id}/remove_router_interface", self.remove),
+        ]
+
+    async def add(self, request: Request) -> Response:
+        """Attach a subnet."""
+        return await self._change(request, add_interface)
+
+    async def remove(self, request: Request) -> Response:
+        """Detach a subnet."""
+        return await self._change(request, remove_interface)
+
+    async def _change(self, request: Request, change: Callable[..., RouterInterface]) -> Response:
+        router_id = RouterId(request.path_params["id"])
+        named = _named_interface(await read_json(request, dict[str, object]))
+
+        def work(tx: Transaction) -> Mapping[str, Any]:
+            router = ROUTERS.get(tx, router_id)
+            interface = change(tx, router_id, **named)
+            return {
+                "id": router_id,
+                "project_id": router.project_id,
+                "port_id": interface.port_id,
+                "network_id": interface.network_id,
+                "subnet_id": interface.subnet_id,
+                "subnet_ids": [interface.subnet_id],
+            }
+
+        return JsonAnswer(await self._store.transact(work))
+
+
+def _named_interface(body: Mapping[str, object]) -> Mapping[str, SubnetId | PortId]:
+    """Return what a body names: a subnet or a port, by id."""
+    unknown = body.keys() - {"subnet_id", "port_id"}
+    if unknown:
+        raise bad_request(f"Unrecognized attribute(s) '{', '.join(sorted(unknown))}'")
+    if not body:
+        raise Invalid("Bad router request: Either subnet_id or port_id must be specified.")
+    found: dict[str, SubnetId | PortId] = {}
+    for name, value in body.items():
+        try:
+            text = identifier(value)
+        except Refused as refused:
+            raise invalid_input(name, str(refused)) from None
+        found[name] = SubnetId(text) if name == "subnet_id" else PortId(text)
+    return found

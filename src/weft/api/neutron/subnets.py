@@ -1,0 +1,119 @@
+"""Subnets."""
+
+from collections.abc import Callable, Iterable
+from functools import cache
+
+from weft.api.neutron.attributes import NETWORK_ID, Attribute, owned_attributes, project_of, shown
+from weft.api.neutron.listing import ListQuery, Rendered
+from weft.api.neutron.resource import Resource
+from weft.api.neutron.rows import Values, renamed, render_owned
+from weft.api.neutron.values import address, addresses, boolean, cidr, host_routes, one_of, only, or_none, pools
+from weft.intent.subnets import SubnetChanges, SubnetSpec, create_subnet, delete_subnet, update_subnet
+from weft.model.errors import Invalid
+from weft.model.ids import NetworkId, SubnetId
+from weft.model.intent import Subnet
+from weft.store import Snapshot, Transaction
+
+ATTRIBUTES = {
+    **owned_attributes(),
+    "network_id": NETWORK_ID,
+    "cidr": Attribute(or_none(cidr)),
+    "ip_version": Attribute(one_of(4, 6), required=True),
+    "gateway_ip": Attribute(or_none(address), put=True),
+    "allocation_pools": Attribute(pools, put=True, filters=False, sorts=False),
+    "enable_dhcp": Attribute(boolean, put=True),
+    "dns_nameservers": Attribute(addresses, put=True, filters=False, sorts=False),
+    "host_routes": Attribute(host_routes, put=True, filters=False, sorts=False),
+    "ipv6_address_mode": Attribute(only(None)),
+    "ipv6_ra_mode": Attribute(only(None)),
+    "router:external": shown(),
+    "segment_id": Attribute(only(None), put=True),
+    "service_types": Attribute(only([]), put=True, filters=False, sorts=False),
+    "subnetpool_id": Attribute(only(None)),
+    "use_default_subnetpool": Attribute(only(False), filters=False, sorts=False),
+}
+
+_FIELDS = {
+    "name": "name",
+    "description": "description",
+    "tags": "tags",
+    "gateway_ip": "gateway",
+    "allocation_pools": "pools",
+    "enable_dhcp": "enable_dhcp",
+    "dns_nameservers": "dns_nameservers",
+    "host_routes": "host_routes",
+}
+
+
+def _create(tx: Transaction, values: Values, project: str) -> Subnet:
+    prefix, version = values.get("cidr"), values["ip_version"]
+    if prefix is None:
+        message = "Bad subnets request: a subnetpool must be specified in the absence of a cidr."
+        raise Invalid(f"{message} Subnet pools are not supported: give a cidr.")
+    if prefix.version != version:
+        message = f"Invalid input for operation: cidr '{prefix}' does not match the ip_version '{version}'."
+        raise Invalid(message, kind="InvalidInput")
+    spec = SubnetSpec(
+        project_id=project_of(values, project),
+        network_id=NetworkId(values["network_id"]),
+        cidr=prefix,
+        **renamed(values, _FIELDS),
+    )
+    return create_subnet(tx, spec)
+
+
+def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Subnet]:
+    if (id_ := query.only("id")) is not None:
+        found = snapshot.subnet(SubnetId(id_))
+        return [found] if found else []
+    network_id = query.only("network_id")
+    return snapshot.subnets(None if network_id is None else NetworkId(network_id))
+
+
+def renderer(snapshot: Snapshot) -> Callable[[Subnet], Rendered]:
+    """Return what shows subnets of a snapshot."""
+
+    @cache
+    def external(network_id: NetworkId) -> bool:
+        network = snapshot.network(network_id)
+        return network is not None and network.external
+
+    return lambda subnet: render(subnet, external=external(subnet.network_id))
+
+
+def render(subnet: Subnet, *, external: bool) -> Rendered:
+    """Return a subnet as Neutron shows it; `external` is its network's."""
+    return {
+        **render_owned(subnet),
+        "network_id": subnet.network_id,
+        "ip_version": subnet.cidr.version,
+        "cidr": str(subnet.cidr),
+        "gateway_ip": None if subnet.gateway is None else str(subnet.gateway),
+        "allocation_pools": [{"start": str(pool.start), "end": str(pool.end)} for pool in subnet.pools],
+        "enable_dhcp": subnet.enable_dhcp,
+        "dns_nameservers": list(subnet.dns_nameservers),
+        "host_routes": [
+            {"destination": str(route.destination), "nexthop": str(route.nexthop)} for route in subnet.host_routes
+        ],
+        "ipv6_address_mode": None,
+        "ipv6_ra_mode": None,
+        "router:external": external,
+        "segment_id": None,
+        "service_types": [],
+        "subnetpool_id": None,
+    }
+
+
+SUBNETS = Resource(
+    name="subnet",
+    collection="subnets",
+    noun="Subnet",
+    attributes=ATTRIBUTES,
+    find=lambda snapshot, id_: snapshot.subnet(SubnetId(id_)),
+    select=_select,
+    renderer=renderer,
+    owned=lambda row: row,
+    create=_create,
+    update=lambda tx, id_, values: update_subnet(tx, SubnetId(id_), SubnetChanges(**renamed(values, _FIELDS))),
+    delete=lambda tx, id_: delete_subnet(tx, SubnetId(id_)),
+)

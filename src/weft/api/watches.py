@@ -1,0 +1,107 @@
+"""Who watches which node, and what changed there since they were last told.
+
+One reader of the change log serves all watches. A watch holds the ids of what changed, never rows: however fast things
+change, a watcher is told each port's present state once, and its memory is bounded by MAX_PENDING ids. A watcher that
+falls behind that is cut; it reconnects and gets a new snapshot.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from weft.model.errors import WeftError
+from weft.model.ids import NodeName, PortId, Revision
+from weft.store import Change, Kind, Store
+
+log = structlog.get_logger()
+
+MAX_PENDING = 10_000
+RETRY_S = 1.0
+"""How long to wait before the change log is read again after that failed."""
+
+
+class NodeWatch:
+    """What one watcher of a node has not been told yet."""
+
+    def __init__(self, node: NodeName) -> None:
+        self.node = node
+        self.cut = asyncio.Event()
+        """Set when the watcher shall be disconnected."""
+        self._told = Revision(0)
+        self._pending: dict[PortId | None, Revision] = {}
+        self._news = asyncio.Event()
+
+    def note(self, change: Change) -> None:
+        """Remember a change that concerns the node."""
+        if change.revision <= self._told:
+            return
+        # What is no port (a gateway, an MTU) may concern any port of the node.
+        self._pending[PortId(change.id) if change.kind is Kind.PORT else None] = change.revision
+        self._news.set()
+        if len(self._pending) > MAX_PENDING:
+            log.warning("watch_cut", node=self.node, pending=len(self._pending))
+            self.cut.set()
+
+    def tell(self, revision: Revision) -> None:
+        """Remember that the watcher knows everything up to `revision`."""
+        self._told = revision
+        self._pending = {key: at for key, at in self._pending.items() if at > revision}
+        if not self._pending:
+            self._news.clear()
+
+    async def news(self) -> frozenset[PortId] | None:
+        """Wait for changes; return the ports that changed, or None if any port of the node may have."""
+        await self._news.wait()
+        if None in self._pending:
+            return None
+        return frozenset(key for key in self._pending if key is not None)
+
+
+class NodeWatches:
+    """All watches of nodes, fed from the change log by `run`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._watches: dict[NodeName, set[NodeWatch]] = {}
+
+    @contextmanager
+    def registered(self, watch: NodeWatch) -> Iterator[None]:
+        """Note in a watch, within the context, every change that is committed from now on."""
+        self._watches.setdefault(watch.node, set()).add(watch)
+        try:
+            yield
+        finally:
+            left = self._watches[watch.node]
+            left.discard(watch)
+            if not left:
+                del self._watches[watch.node]
+
+    def cut(self, node: NodeName) -> None:
+        """Disconnect all watchers of a node."""
+        for watch in self._watches.get(node, ()):
+            watch.cut.set()
+
+    async def run(self) -> None:
+        """Note changes in the watches they concern, until cancelled."""
+        while True:
+            try:
+                async for batch in self._store.watch(self._store.revision):
+                    for change in batch:
+                        self._note(change)
+            except WeftError as error:
+                log.warning("change_log_lost", reason=error.message)
+            except Exception:
+                log.exception("change_log_lost")
+            self._cut_all()
+            await asyncio.sleep(RETRY_S)
+
+    def _note(self, change: Change) -> None:
+        for node in change.nodes:
+            for watch in self._watches.get(node, ()):
+                watch.note(change)
+
+    def _cut_all(self) -> None:
+        for node in list(self._watches):
+            self.cut(node)
