@@ -27,6 +27,9 @@ class Pools:
             pool = self._pools[subnet.id] = self._build(subnet, snapshot)
         return pool
 
+    def __contains__(self, id_: object) -> bool:
+        return id_ in self._pools
+
     def forget(self, id_: SubnetId) -> None:
         """Drop the allocator of a subnet; the next to ask builds it anew."""
         self._pools.pop(id_, None)

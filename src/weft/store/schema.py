@@ -110,6 +110,9 @@ history = sa.Table(
     _text("port_id", index=True),
     _body(),
 )
+released_ports = sa.Table(
+    "released_ports", metadata, _key("port_id"), sa.Column("at", sa.Float, nullable=False, index=True)
+)
 changes = sa.Table(
     "changes",
     metadata,

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 
 from weft.fabric.numbering import Numbering
+from weft.fabric.topology import Topology
 from weft.model.ids import NetworkId, NodeName, PortId, Revision, RouterId, SubnetId, SwitchName
 from weft.model.intent import HistoryEntry, LeafVlan, Network, Router, RouterInterface, Subnet
 from weft.model.inventory import Inventory
@@ -118,17 +119,30 @@ class Snapshot:
             found += [_port_view(row) for row in self.run(_ports_by(frozenset(given), len(part)), **given, **keys)]
         return found
 
+    def bound_nodes(self, network_id: NetworkId) -> set[NodeName]:
+        """Return the nodes that any binding of a network is on, draining ones included."""
+        return {NodeName(row[0]) for row in self.run(_BOUND_NODES, network_id=network_id)}
+
+    def vni_taken(self, vni: int) -> bool:
+        """Tell whether a network or a router has this VNI."""
+        return self.run(_VNI_TAKEN, vni=vni).fetchone() is not None
+
     def inventory(self) -> Inventory:
         """Return the inventory; empty before the first import."""
-        return self._one(_DOCUMENT, lambda row: decode(Inventory, row[0]), name="inventory") or Inventory()
+        return self.topology().inventory
+
+    def topology(self) -> Topology:
+        """Return the wiring of the inventory; empty before the first import."""
+        return self._one(_DOCUMENT, lambda row: _topology(row[0]), name="inventory") or _NOWHERE
 
     def numbering(self) -> Numbering:
         """Return the numbers of the inventory."""
-        return self._one(_DOCUMENT, lambda row: decode(Numbering, row[0]), name="numbering") or Numbering()
+        return self._one(_DOCUMENT, lambda row: _numbering(row[0]), name="numbering") or Numbering()
 
-    def leaf_vlans(self) -> list[LeafVlan]:
-        """Return all leaf VLANs, those that rest included."""
-        return [decode(LeafVlan, row[0]) for row in self.run(_LEAF_VLANS)]
+    def leaf_vlans(self, domain: str | None = None) -> list[LeafVlan]:
+        """Return all leaf VLANs, or those of a domain; those that rest included."""
+        rows = self.run(_LEAF_VLANS) if domain is None else self.run(_LEAF_VLANS_OF, domain=domain)
+        return [decode(LeafVlan, row[0]) for row in rows]
 
     def leaf_vlan(self, domain: str, network_id: NetworkId) -> LeafVlan | None:
         """Return the VLAN of a network in a domain, resting or not."""
@@ -162,6 +176,17 @@ class Snapshot:
     def _one(self, statement: sa.ClauseElement, of: Callable[[Any], T], **parameters: Any) -> T | None:
         row = self.run(statement, **parameters).fetchone()
         return None if row is None else of(row)
+
+
+@lru_cache(maxsize=4)
+def _topology(body: bytes) -> Topology:
+    """Return the topology of a stored inventory; read with every bind, and changed once a month."""
+    return Topology(decode(Inventory, body))
+
+
+@lru_cache(maxsize=4)
+def _numbering(body: bytes) -> Numbering:
+    return decode(Numbering, body)
 
 
 def _port_view(row: Any) -> PortView:
@@ -203,8 +228,15 @@ _ROUTERS = _body_by(t.routers).order_by(t.routers.c.id)
 _INTERFACES = _body_by(t.router_interfaces).order_by(t.router_interfaces.c.subnet_id)
 _INTERFACES_OF = _body_by(t.router_interfaces, "router_id").order_by(t.router_interfaces.c.subnet_id)
 _PORT = sa.select(t.ports.c.body, t.ports.c.life).where(t.ports.c.id == sa.bindparam("id"))
+_BOUND_NODES = sa.select(t.bindings.c.node).where(t.bindings.c.network_id == sa.bindparam("network_id")).distinct()
+_VNI_TAKEN = sa.union_all(
+    sa.select(t.networks.c.id).where(t.networks.c.vni == sa.bindparam("vni")),
+    sa.select(t.routers.c.id).where(t.routers.c.l3vni == sa.bindparam("vni")),
+)
+_NOWHERE = Topology(Inventory())
 _DOCUMENT = _body_by(t.documents, "name")
 _LEAF_VLANS = _body_by(t.leaf_vlans).order_by(t.leaf_vlans.c.domain, t.leaf_vlans.c.network_id)
+_LEAF_VLANS_OF = _body_by(t.leaf_vlans, "domain").order_by(t.leaf_vlans.c.network_id)
 _LEAF_VLAN = _body_by(t.leaf_vlans, "domain", "network_id")
 _HISTORY = _body_by(t.history, "port_id").order_by(t.history.c.seq)
 _SWITCH_STATUSES = _body_by(t.switch_statuses)

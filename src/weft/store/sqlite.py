@@ -6,7 +6,10 @@ offers the same class with other insides; callers see neither SQL nor driver.
 """
 
 import asyncio
+import fcntl
+import os
 import queue
+import secrets
 import sqlite3
 import threading
 import time
@@ -31,6 +34,7 @@ from weft.store.transaction import Transaction
 
 T = TypeVar("T")
 Clock = Callable[[], float]
+Random = Callable[[int], int]
 
 MAX_QUEUED = 4096
 """Pieces of work that may wait for the writer; more are refused with Transient."""
@@ -44,6 +48,8 @@ LOG_KEPT = 100_000
 """Revisions that the change log reaches back; a watcher that is further behind reads anew."""
 LOG_COMPACT_EVERY = 1_000
 """Revisions between two compactions."""
+RELEASED_HISTORY_S = 86_400.0
+"""How long the history of a deleted port is kept."""
 WATCH_BATCH = 1_000
 """Changes handed to a watcher at once."""
 
@@ -54,8 +60,9 @@ _DIALECT = sqlite.dialect(paramstyle="named")
 class _Work:
     """A piece of work on its way through the writer thread."""
 
-    def __init__(self, run: Callable[[Transaction], Any], future: asyncio.Future[Any]) -> None:
+    def __init__(self, run: Callable[[Transaction], Any], future: asyncio.Future[Any], asked_at: float) -> None:
         self.run = run
+        self.asked_at = asked_at
         self.future = future
         self.loop = future.get_loop()
         self.result: Any = None
@@ -80,9 +87,11 @@ class _Work:
 class Store:
     """Rows and change log; open with `await Store.open(url)`, close with `await store.close()`."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, lock: int, clock: Clock, random: Random) -> None:
         self._path = path
+        self._lock = lock
         self._clock = clock
+        self._random = random
         self._pools = Pools()
         self._queue: queue.Queue[_Work | None] = queue.Queue(MAX_QUEUED)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
@@ -96,21 +105,28 @@ class Store:
         self._closed = False
 
     @classmethod
-    async def open(cls, url: str, *, clock: Clock = time.time) -> "Store":
+    async def open(cls, url: str, *, clock: Clock = time.time, random: Random = secrets.randbits) -> "Store":
         """Open the database of a URL such as ``sqlite:////var/lib/weft/weft.db``, and bring its schema up to date.
 
-        Raises Invalid for a URL that weft can't use, Permanent for a file that can't be opened.
+        Raises Invalid for a URL that weft can't use, Permanent for a file that can't be opened or that another process
+        has open: allocators and revisions are in the memory of its one owner.
         """
         path = _path(url)
+        lock = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            lock = _own(path)
             await asyncio.to_thread(upgrade, path)
-            store = cls(path, clock)
+            store = cls(path, lock, clock, random)
             connection = store._connect()
-        except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
-            raise Permanent(f"cannot open the database {path}: {error}") from error
-        store._revision = Snapshot(connection, _DIALECT).revision()
-        connection.close()
+            store._revision = Snapshot(connection, _DIALECT).revision()
+            connection.close()
+        except BaseException as error:
+            if lock is not None:
+                os.close(lock)
+            if isinstance(error, OSError | sqlite3.Error | sa.exc.DBAPIError):
+                raise Permanent(f"cannot open the database {path}: {error}") from error
+            raise
         store._writer.start()
         return store
 
@@ -125,6 +141,7 @@ class Store:
         await asyncio.to_thread(self._readers.shutdown)
         for connection in self._connections:
             connection.close()
+        os.close(self._lock)
 
     @property
     def revision(self) -> Revision:
@@ -141,7 +158,7 @@ class Store:
         if self._closed:
             raise Transient("the store is closed: the server is stopping", retry_after_s=1.0)
         try:
-            self._queue.put_nowait(_Work(work, future))
+            self._queue.put_nowait(_Work(work, future, self._clock()))
         except queue.Full:
             raise Transient(f"{MAX_QUEUED} requests are waiting to be written", retry_after_s=1.0) from None
         return await future
@@ -211,7 +228,13 @@ class Store:
     def _attempt(self, connection: sqlite3.Connection, work: _Work) -> None:
         """Run one piece in a savepoint; what it raises is its own, and undoes only what it did."""
         transaction = Transaction(
-            connection, _DIALECT, clock=self._clock, pools=self._pools, duplicate=sqlite3.IntegrityError
+            connection,
+            _DIALECT,
+            clock=self._clock,
+            asked_at=work.asked_at,
+            random=self._random,
+            pools=self._pools,
+            duplicate=sqlite3.IntegrityError,
         )
         connection.execute("SAVEPOINT piece")
         try:
@@ -252,7 +275,12 @@ class Store:
         if newest - self._compacted_at < LOG_COMPACT_EVERY:
             return
         self._compacted_at = newest
-        Snapshot(connection, _DIALECT).run(_COMPACT, oldest=newest - LOG_KEPT)
+        now = self._clock()
+        rows = Snapshot(connection, _DIALECT)
+        rows.run(_COMPACT, oldest=newest - LOG_KEPT)
+        rows.run(_RESTED, now=now)
+        rows.run(_FORGET_HISTORY, until=now - RELEASED_HISTORY_S)
+        rows.run(_FORGET_PORTS, until=now - RELEASED_HISTORY_S)
 
     # --- connections
 
@@ -272,6 +300,18 @@ class Store:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         return connection
+
+
+def _own(path: Path) -> int:
+    """Lock a database for this process and return the lock; it ends with the process, however that ends."""
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        message = f"the database {path} is open in another process: stop that server, or give this one another --db"
+        raise Permanent(message, kind="DatabaseInUse") from None
+    return lock
 
 
 def _path(url: str) -> Path:
@@ -314,3 +354,7 @@ _BETWEEN = (
     .order_by(t.changes.c.revision, t.changes.c.seq)
 )
 _COMPACT = sa.delete(t.changes).where(t.changes.c.revision < sa.bindparam("oldest"))
+_RESTED = sa.delete(t.resting_ips).where(t.resting_ips.c.until < sa.bindparam("now"))
+_LONG_GONE = sa.select(t.released_ports.c.port_id).where(t.released_ports.c.at < sa.bindparam("until"))
+_FORGET_HISTORY = sa.delete(t.history).where(t.history.c.port_id.in_(_LONG_GONE))
+_FORGET_PORTS = sa.delete(t.released_ports).where(t.released_ports.c.at < sa.bindparam("until"))

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from weft.fabric.numbering import Numbering
 from weft.ipam.pools import AddressPool
 from weft.model import steps
+from weft.model.addresses import IPAddress
 from weft.model.errors import Conflict
-from weft.model.ids import NetworkId, NodeName, PortId, Revision, RouterId, SubnetId, SwitchName
+from weft.model.ids import NetworkId, NodeName, PortId, Revision, RouterId, SubnetId, SwitchName, time_ordered_id
 from weft.model.intent import (
     HistoryEntry,
     LeafVlan,
@@ -31,6 +32,9 @@ from weft.store.pools import Pools
 from weft.store.snapshot import Connection, Snapshot
 from weft.store.views import PortView, SwitchStatus
 
+HISTORY_KEPT = 500
+"""Entries of a port's history that are kept; a port that flaps forgets how it began."""
+
 
 class Transaction(Snapshot):
     """Reads and writes of one piece of work; see Store.transact."""
@@ -41,17 +45,24 @@ class Transaction(Snapshot):
         dialect: sa.Dialect,
         *,
         clock: Callable[[], float],
+        asked_at: float,
+        random: Callable[[int], int],
         pools: Pools,
         duplicate: type[Exception],
     ) -> None:
         super().__init__(connection, dialect)
         self.clock = clock
+        self.asked_at = asked_at
+        """When the caller asked for this work, Unix seconds; it may have waited for its turn since."""
+        self.random = random
+        """Returns so many random bits."""
         self._pools = pools
         self._duplicate = duplicate
         self._changes: dict[tuple[Kind, str], tuple[Op, tuple[NodeName, ...]]] = {}
         self._undo: list[Callable[[], None]] = []
         self._then: list[Callable[[], None]] = []
         self._saved: list[PortId] = []
+        self._told: set[PortId] = set()
 
     # --- what the engine does with it
 
@@ -59,6 +70,8 @@ class Transaction(Snapshot):
         """Write the log entries of this work under the next revision, and return them."""
         for port_id in self._saved:
             self.add_history(HistoryEntry(port_id=port_id, at=self.clock(), actor="api", step=steps.SAVED))
+        for port_id in self._told:
+            self.run(_FORGET, port_id=port_id, kept=HISTORY_KEPT)
         if not self._changes:
             return ()
         revision = Revision(self.revision() + 1)
@@ -88,6 +101,14 @@ class Transaction(Snapshot):
         for action in self._then:
             action()
 
+    def on_commit(self, action: Callable[[], None]) -> None:
+        """Have something done once this work is durable, such as a line in the log."""
+        self._then.append(action)
+
+    def new_id(self) -> str:
+        """Return a new identifier; later ones sort later."""
+        return time_ordered_id(int(self.clock() * 1000), self.random(74))
+
     # --- intent
 
     def put_network(self, network: Network) -> None:
@@ -103,7 +124,7 @@ class Transaction(Snapshot):
             self._put(t.networks, row)
         except self._duplicate:
             raise Conflict(f"VNI {network.vni} is taken by another network", kind="VniInUse") from None
-        self._note(Kind.NETWORK, network.id)
+        self._note(Kind.NETWORK, network.id, nodes=self.bound_nodes(network.id))
 
     def delete_network(self, id_: NetworkId) -> None:
         """Delete a network."""
@@ -115,7 +136,7 @@ class Transaction(Snapshot):
         self._put(t.subnets, {"id": subnet.id, "network_id": subnet.network_id, "body": encode(subnet)})
         self._pools.forget(subnet.id)
         self._undo.append(lambda: self._pools.forget(subnet.id))
-        self._note(Kind.SUBNET, subnet.id)
+        self._note(Kind.SUBNET, subnet.id, nodes=self.bound_nodes(subnet.network_id))
 
     def delete_subnet(self, id_: SubnetId) -> None:
         """Delete a subnet, and let go of its resting addresses."""
@@ -182,11 +203,7 @@ class Transaction(Snapshot):
         try:
             self._put(t.ports, row, fresh=before is None)
         except self._duplicate:
-            raise Conflict(
-                f"MAC address {port.mac} is already used in network {port.network_id}: leave mac_address out, "
-                "or choose another",
-                kind="MacAddressInUse",
-            ) from None
+            raise mac_in_use(port.mac, port.network_id) from None
         self._write_addresses(view, before)
         self._write_bindings(view, before)
         self._note(Kind.PORT, port.id, nodes=_nodes(view, before))
@@ -198,6 +215,7 @@ class Transaction(Snapshot):
         self._delete(t.fixed_ips, port_id=view.port.id)
         self._delete(t.bindings, port_id=view.port.id)
         self._delete(t.ports, id=view.port.id)
+        self.run(_insert(t.released_ports), port_id=view.port.id, at=self.clock())
         self._note(Kind.PORT, view.port.id, Op.DELETE, nodes=_nodes(view, None))
 
     def _write_addresses(self, view: PortView, before: PortView | None) -> None:
@@ -217,7 +235,7 @@ class Transaction(Snapshot):
             try:
                 self.run(_insert(t.fixed_ips), **row)
             except self._duplicate:
-                raise address_in_use(str(held.address), port.network_id) from None
+                raise address_in_use(str(held.address), held.subnet_id) from None
 
     def _write_bindings(self, view: PortView, before: PortView | None) -> None:
         old = {(b.epoch, b.node) for b in before.life.bindings} if before else set()
@@ -243,34 +261,32 @@ class Transaction(Snapshot):
             self._undo.append(lambda: pool.release(taken))
         return taken
 
-    def rest_address(self, subnet: Subnet, address: str, number: int, until: float) -> None:
+    def rest_address(self, subnet: Subnet, address: IPAddress, until: float) -> None:
         """Keep a given-up address from being used by anyone before `until` (Unix seconds)."""
-        key = {"network_id": subnet.network_id, "address": address}
+        key = {"network_id": subnet.network_id, "address": str(address)}
         self._delete(t.resting_ips, **key)
         self.run(_insert(t.resting_ips), **key, subnet_id=subnet.id, until=until)
-        self._then.append(lambda: self.pool(subnet).rest(number, until))
+        pool = self.pool(subnet)
+        self._then.append(lambda: pool.rest(int(address), until))
 
     def pool(self, subnet: Subnet) -> AddressPool:
         """Return the allocator of a subnet, built from rows if it is not there yet."""
+        if subnet.id not in self._pools:
+            # Built from what this work has written, too: if that is undone, the allocator is wrong.
+            self._undo.append(lambda: self._pools.forget(subnet.id))
         return self._pools.of(subnet, self)
 
-    def next_number(self, name: str, first: int, last: int, taken: Iterable[int]) -> int | None:
-        """Return the next number of first..last after the one given out last under `name`, none of `taken`."""
+    def next_number(self, name: str, first: int, last: int, taken: Callable[[int], bool]) -> int | None:
+        """Return the next number of first..last after the one given out last under `name` that is not taken."""
         row = self.run(_CURSOR, name=name).fetchone()
         size = last - first + 1
         start = 0 if row is None else (row[0] + 1 - first) % size
-        used = set(taken)
         for offset in range(size):
             number = first + (start + offset) % size
-            if number not in used:
+            if not taken(number):
                 self._put(t.cursors, {"name": name, "value": number})
                 return number
         return None
-
-    def network_on_domain(self, domain_nodes: Iterable[NodeName], network_id: NetworkId) -> bool:
-        """Tell whether any binding of a network is on one of these nodes."""
-        nodes = set(domain_nodes)
-        return any(NodeName(row[0]) in nodes for row in self.run(_BOUND_NODES, network_id=network_id))
 
     def put_leaf_vlan(self, vlan: LeafVlan) -> None:
         """Write the VLAN of a network in a domain."""
@@ -315,7 +331,8 @@ class Transaction(Snapshot):
         self._note(Kind.SWITCH_STATUS, switch, Op.DELETE)
 
     def add_history(self, entry: HistoryEntry) -> None:
-        """Append to a port's history."""
+        """Append to a port's history, of which the last HISTORY_KEPT entries are kept."""
+        self._told.add(entry.port_id)
         self.run(_insert(t.history, "port_id", "body"), port_id=entry.port_id, body=encode(entry))
 
     # --- statements
@@ -335,11 +352,16 @@ class Transaction(Snapshot):
         self.run(_delete_by(table, tuple(sorted(key))), **key)
 
 
-def address_in_use(address: str, network_id: NetworkId) -> Conflict:
+def address_in_use(address: str, subnet_id: SubnetId) -> Conflict:
     """Return the error for an address that is another port's."""
+    return Conflict(f"IP address {address} already allocated in subnet {subnet_id}", kind="IpAddressAlreadyAllocated")
+
+
+def mac_in_use(mac: str, network_id: NetworkId) -> Conflict:
+    """Return the error for a MAC address that is another port's."""
     return Conflict(
-        f"IP address {address} already allocated in network {network_id}: choose another, or leave ip_address out",
-        kind="IpAddressAlreadyAllocated",
+        f"Unable to complete operation for network {network_id}. The mac address {mac} is in use.",
+        kind="MacAddressInUse",
     )
 
 
@@ -373,4 +395,13 @@ def _delete_by(table: sa.Table, columns: tuple[str, ...]) -> sa.Delete:
 
 _LOG = _insert(t.changes)
 _CURSOR = sa.select(t.cursors.c.value).where(t.cursors.c.name == sa.bindparam("name"))
-_BOUND_NODES = sa.select(t.bindings.c.node).where(t.bindings.c.network_id == sa.bindparam("network_id")).distinct()
+_BEYOND = (
+    sa.select(t.history.c.seq)
+    .where(t.history.c.port_id == sa.bindparam("port_id"))
+    .order_by(t.history.c.seq.desc())
+    .limit(1)
+    .offset(sa.bindparam("kept"))
+)
+_FORGET = sa.delete(t.history).where(
+    t.history.c.port_id == sa.bindparam("port_id"), t.history.c.seq <= _BEYOND.scalar_subquery()
+)

@@ -115,6 +115,13 @@ def upgrade() -> None:
     op.create_index(op.f("ix_ports_project_id"), "ports", ["project_id"], unique=False)
     op.create_index(op.f("ix_ports_state"), "ports", ["state"], unique=False)
     op.create_table(
+        "released_ports",
+        sa.Column("port_id", sa.Text(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("port_id"),
+    )
+    op.create_index(op.f("ix_released_ports_at"), "released_ports", ["at"], unique=False)
+    op.create_table(
         "resting_ips",
         sa.Column("network_id", sa.Text(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
