@@ -9,8 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_interface
 
-import msgspec
-
+from weft.fabric.carriage import Carriage
 from weft.fabric.config import Attachment, Segment, SwitchConfig, Underlay, Vrf
 from weft.fabric.numbering import Numbering
 from weft.fabric.placement import Placement
@@ -26,14 +25,6 @@ Touched = set[SwitchName]
 
 UNTAGGED = 0
 """The VLAN of an attachment that takes untagged frames: the network of a bare-metal server."""
-
-
-class Carriage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a leaf must have for the bindings of one network on one node."""
-
-    attachments: tuple[Attachment, ...]
-    segment: Segment
-    vrf: Vrf | None
 
 
 class FabricIntent:
