@@ -94,11 +94,11 @@ async def test_a_refused_watch_raises_the_servers_error() -> None:
 
 
 async def test_an_error_inside_a_stream_is_raised_with_its_kind() -> None:
-    event = b'event: error\ndata: {"kind": "Compacted", "message": "revision 1 is no longer in the log"}\n\n'
+    event = b'event: error\ndata: {"kind": "RevisionCompacted", "message": "revision 1 is no longer in the log"}\n\n'
     with pytest.raises(Transient, match="no longer in the log") as caught:
         async for _ in client(Stream([event])).watch(["port"], after=1):
             pass
-    assert caught.value.kind == "Compacted"
+    assert caught.value.kind == "RevisionCompacted"
 
 
 def test_a_thread_can_watch_too() -> None:

@@ -47,7 +47,7 @@ def watch_ports(client: Client, output: Output, port_ids: Sequence[str]) -> None
                     _print_event(output, event, names, histories)
         except Transient as error:
             click.echo(f"weft: {error.message}; trying again", err=True)
-            after = None if error.kind == "Compacted" else after
+            after = None if error.kind == "RevisionCompacted" else after
             time.sleep(RECONNECT_S)
 
 

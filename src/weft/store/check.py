@@ -1,0 +1,94 @@
+"""Looks through a whole database for what must never be there: damage, and rows that contradict each other.
+
+No transaction of weft can write such a state; a defect, or a hand in the file, can.
+"""
+
+from collections.abc import Iterator, Set
+from typing import Any
+
+import sqlalchemy as sa
+
+from weft.ports import lifecycle
+from weft.store import schema as t
+from weft.store.snapshot import Snapshot
+from weft.store.views import PortView
+
+_INTEGRITY = sa.text("PRAGMA integrity_check")
+_FIXED_IPS = sa.select(t.fixed_ips.c.network_id, t.fixed_ips.c.address, t.fixed_ips.c.subnet_id, t.fixed_ips.c.port_id)
+_BINDINGS = sa.select(t.bindings.c.port_id, t.bindings.c.epoch, t.bindings.c.node, t.bindings.c.network_id)
+_SOUND = "ok"
+
+
+def contradictions(snapshot: Snapshot) -> list[str]:
+    """Return everything that is wrong with a database, each with the object it is about; none, if it is sound."""
+    damage = [row[0] for row in snapshot.run(_INTEGRITY)]
+    if damage != [_SOUND]:
+        return [f"the file is damaged: {each}" for each in damage]  # what else would be found means nothing
+    ports = snapshot.ports()
+    return [
+        *_lives(ports),
+        *_references(snapshot, ports),
+        *_disagreements("address", _addresses(ports), _rows(snapshot, _FIXED_IPS)),
+        *_disagreements("binding", _bindings(ports), _rows(snapshot, _BINDINGS)),
+    ]
+
+
+def _lives(ports: list[PortView]) -> Iterator[str]:
+    for view in ports:
+        for broken in lifecycle.check(view.life):
+            yield f"port {view.port.id}: {broken}"
+
+
+def _references(snapshot: Snapshot, ports: list[PortView]) -> Iterator[str]:
+    """Yield what names something that is not there."""
+    networks = {network.id for network in snapshot.networks()}
+    subnets = {subnet.id: subnet for subnet in snapshot.subnets()}
+    routers = {router.id for router in snapshot.routers()}
+    nodes = {node.name for node in snapshot.inventory().nodes}
+    port_ids = {view.port.id for view in ports}
+    for subnet in subnets.values():
+        if subnet.network_id not in networks:
+            yield f"subnet {subnet.id}: its network {subnet.network_id} is not there"
+    for interface in snapshot.router_interfaces():
+        named = ((interface.router_id, routers), (interface.subnet_id, subnets.keys()), (interface.port_id, port_ids))
+        for id_, known in named:
+            if id_ not in known:
+                yield f"router interface of subnet {interface.subnet_id}: {id_} is not there"
+    for view in ports:
+        if view.port.network_id not in networks:
+            yield f"port {view.port.id}: its network {view.port.network_id} is not there"
+        for fixed in view.port.fixed_ips:
+            subnet_of = subnets.get(fixed.subnet_id)
+            if subnet_of is None or fixed.address not in subnet_of.cidr:
+                yield f"port {view.port.id}: address {fixed.address} is not of its subnet {fixed.subnet_id}"
+        for binding in view.life.bindings:
+            if binding.node not in nodes:
+                yield f"port {view.port.id}: bound to {binding.node}, which is not in the inventory"
+
+
+def _addresses(ports: list[PortView]) -> set[tuple[Any, ...]]:
+    return {
+        (view.port.network_id, str(fixed.address), fixed.subnet_id, view.port.id)
+        for view in ports
+        for fixed in view.port.fixed_ips
+    }
+
+
+def _bindings(ports: list[PortView]) -> set[tuple[Any, ...]]:
+    return {
+        (view.port.id, binding.epoch, binding.node, view.port.network_id)
+        for view in ports
+        for binding in view.life.bindings
+    }
+
+
+def _rows(snapshot: Snapshot, statement: sa.ClauseElement) -> set[tuple[Any, ...]]:
+    return {tuple(row) for row in snapshot.run(statement)}
+
+
+def _disagreements(noun: str, said: Set[tuple[Any, ...]], indexed: Set[tuple[Any, ...]]) -> Iterator[str]:
+    """Yield where a port's own row and the table that guards uniqueness differ."""
+    for row in sorted(said - indexed, key=str):
+        yield f"{noun} {' '.join(map(str, row))}: its port has it, the index of {noun}s has not"
+    for row in sorted(indexed - said, key=str):
+        yield f"{noun} {' '.join(map(str, row))}: the index of {noun}s has it, no port has"
