@@ -5,9 +5,22 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from weft.intent.rows import changed, given, network_of
+from weft.intent.sites import check_vni, choose_vni, fabric_of
+from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, SiteName, Vlan, Vni
 from weft.model.intent import Network, NetworkType
+from weft.model.inventory import FabricPools
 from weft.store import Transaction
+
+MIN_MTU_BYTES = 68
+"""The smallest MTU that IPv4 runs on (RFC 791)."""
+
+VXLAN_OVERHEAD_BYTES = 50
+"""Outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348, section 5)."""
+
+MAX_NAMED = 20
+"""Ports that an error names; more are counted."""
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,15 +58,73 @@ class NetworkChanges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_network(tx: Transaction, spec: NetworkSpec) -> Network:
-    """Create a network."""
-    raise NotImplementedError
+    """Create a network with a VNI of its site.
+
+    Raises NotFound for an unknown site, Invalid for a type or MTU that the site can't carry, Conflict if the VNI is
+    taken or none is left.
+    """
+    site, pools = fabric_of(tx, spec.site)
+    if spec.type is not NetworkType.VXLAN or spec.vlan is not None:
+        raise _input(f"site '{site}' is a VXLAN fabric and carries no networks of type '{spec.type}'; ask for 'vxlan'")
+    vni = choose_vni(tx, f"{site}/l2vnis", pools.l2vnis) if spec.vni is None else check_vni(tx, spec.vni)
+    now = tx.clock()
+    network = Network(
+        id=NetworkId(tx.new_id()),
+        site=site,
+        type=spec.type,
+        vni=vni,
+        physical_network=spec.physical_network,
+        mtu_bytes=pools.overlay_mtu_bytes if spec.mtu_bytes is None else _mtu(spec.mtu_bytes, pools),
+        admin_state_up=spec.admin_state_up,
+        shared=spec.shared,
+        external=spec.external,
+        labels=spec.labels,
+        project_id=spec.project_id,
+        name=spec.name,
+        description=spec.description,
+        tags=spec.tags,
+        created_at=now,
+        updated_at=now,
+    )
+    tx.put_network(network)
+    return network
 
 
 def update_network(tx: Transaction, network_id: NetworkId, changes: NetworkChanges) -> Network:
-    """Change a network."""
-    raise NotImplementedError
+    """Change a network. Raises NotFound, and Invalid for an MTU that its site can't carry."""
+    before = network_of(tx, network_id)
+    fields = given(changes)
+    if "mtu_bytes" in fields:
+        _mtu(fields["mtu_bytes"], fabric_of(tx, before.site)[1])
+    network = changed(tx, before, **fields)
+    tx.put_network(network)
+    return network
 
 
 def delete_network(tx: Transaction, network_id: NetworkId) -> None:
-    """Delete a network and its subnets."""
-    raise NotImplementedError
+    """Delete a network and its subnets. Raises NotFound, and Conflict (NetworkInUse) while it has ports."""
+    network_of(tx, network_id)
+    ports = [view.port.id for view in tx.ports(network_id=network_id)]
+    if ports:
+        named = ",".join(ports[:MAX_NAMED]) + (f" and {len(ports) - MAX_NAMED} more" if len(ports) > MAX_NAMED else "")
+        message = (
+            f"Unable to complete operation on network {network_id}. There are one or more ports still in use on the "
+            f"network, id for these ports is: {named}."
+        )
+        raise Conflict(message, kind="NetworkInUse")
+    for subnet in tx.subnets(network_id):
+        tx.delete_subnet(subnet.id)
+    tx.delete_network(network_id)
+
+
+def _mtu(wanted_bytes: int, pools: FabricPools) -> int:
+    most = pools.mtu_bytes - VXLAN_OVERHEAD_BYTES
+    if wanted_bytes > most:
+        raise _input(f"Requested MTU {wanted_bytes} is too big, maximum is {most}")
+    if wanted_bytes < MIN_MTU_BYTES:
+        raise _input(f"Requested MTU {wanted_bytes} is too small, minimum is {MIN_MTU_BYTES}")
+    return wanted_bytes
+
+
+def _input(reason: str) -> Invalid:
+    return Invalid(f"Invalid input for operation: {reason}.", kind="InvalidInput")

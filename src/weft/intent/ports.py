@@ -3,21 +3,47 @@
 from collections.abc import Mapping
 
 import msgspec
+import structlog
 from msgspec import UNSET, UnsetType
 
-from weft.model.addresses import IPAddress, Mac
-from weft.model.ids import Epoch, NetworkId, NodeName, PortId, SubnetId
+from weft.intent.addresses import FixedIpSpec, assign, let_rest
+from weft.intent.placement import hold_vlan, let_go_of_vlan, owed_on
+from weft.intent.rows import changed, given, network_of, port_of
+from weft.model import steps
+from weft.model.addresses import Mac, mac_of
+from weft.model.errors import Conflict
+from weft.model.ids import Epoch, NetworkId, NodeName, PortId
+from weft.model.intent import HistoryEntry, Port
+from weft.ports import lifecycle
+from weft.ports.lifecycle import Outcome
 from weft.store import PortView, Transaction
+from weft.store.transaction import mac_in_use
+
+__all__ = [
+    "API",
+    "FixedIpSpec",
+    "PortChanges",
+    "PortSpec",
+    "bind_port",
+    "create_port",
+    "delete_port",
+    "unbind_port",
+    "update_port",
+]
 
 API = "api"
 """Who acts where no other actor is named."""
 
+ROUTER_INTERFACE = "network:router_interface"
+"""The owner of ports that hold the gateway addresses of routers."""
 
-class FixedIpSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """An address that a caller asks for: exactly this one, any of a subnet, or one that weft finds the subnet of."""
+MAC_PREFIX = "fa:16:3e"
+"""Of the MACs that weft chooses: the prefix that OpenStack uses."""
 
-    subnet_id: SubnetId | None = None
-    address: IPAddress | None = None
+MAC_ATTEMPTS = 32
+"""MACs tried before a network is taken for full; each is taken with a chance of ports / 2^24."""
+
+log = structlog.get_logger()
 
 
 class PortSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,18 +87,75 @@ class PortChanges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API) -> PortView:
-    """Create a port."""
-    raise NotImplementedError
+    """Create a port with MAC and addresses, and bind it if the spec names a node.
+
+    Raises NotFound for the network; Invalid for addresses that are none of it; Conflict if an address or MAC is taken,
+    or no address is left; and what bind_port raises.
+    """
+    network = network_of(tx, spec.network_id)
+    port_id = PortId(tx.new_id())
+    now = tx.clock()
+    port = Port(
+        id=port_id,
+        network_id=network.id,
+        mac=_fresh_mac(tx, network.id) if spec.mac is None else _free_mac(tx, network.id, spec.mac),
+        fixed_ips=assign(tx, network.id, spec.fixed_ips),
+        device_id=spec.device_id,
+        device_owner=spec.device_owner,
+        admin_state_up=spec.admin_state_up,
+        port_security_enabled=spec.port_security_enabled,
+        labels=spec.labels,
+        project_id=spec.project_id,
+        name=spec.name,
+        description=spec.description,
+        tags=spec.tags,
+        created_at=now,
+        updated_at=now,
+    )
+    begun = lifecycle.allocate(port_id, now=now, actor=actor)
+    view = PortView(port, begun.life)
+    tx.put_port(view, None, created=True)
+    tx.add_history(HistoryEntry(port_id=port_id, at=tx.asked_at, actor=actor, step=steps.CREATED, detail=_held(port)))
+    _remember(tx, begun)
+    tx.on_commit(lambda: log.info("port_created", port=port_id, network=network.id, addresses=_held(port)))
+    if spec.node is None:
+        return view
+    return _bind(tx, view, spec.node, vnic_type=spec.vnic_type, profile=spec.profile, actor=actor)
 
 
 def update_port(tx: Transaction, port_id: PortId, changes: PortChanges, *, actor: str = API) -> PortView:
-    """Change a port."""
-    raise NotImplementedError
+    """Change a port, bind it to a node or unbind it. Raises as create_port."""
+    view = port_of(tx, port_id)
+    fields = given(changes)
+    node, vnic_type = fields.pop("node", UNSET), fields.pop("vnic_type", None)
+    profile = fields.pop("profile", None)
+    if "fixed_ips" in fields:
+        fields["fixed_ips"] = assign(tx, view.port.network_id, fields["fixed_ips"], held=view.port.fixed_ips)
+    if "mac" in fields and fields["mac"] != view.port.mac:
+        _free_mac(tx, view.port.network_id, fields["mac"])
+    if fields:
+        _check_gateway_kept(view, fields)
+        view = write_port(tx, view, changed(tx, view.port, **fields))
+    current = view.life.current
+    if node is UNSET and (vnic_type, profile) != (None, None) and current is not None:
+        node = current.node
+    if node is None:
+        return _unbind(tx, view, actor=actor)
+    if node is UNSET:
+        return view
+    return _bind(tx, view, node, vnic_type=vnic_type, profile=profile, actor=actor)
 
 
 def delete_port(tx: Transaction, port_id: PortId, *, actor: str = API) -> None:
-    """Delete a port."""
-    raise NotImplementedError
+    """Delete a port: it leaves its nodes and leaves at once, and its addresses rest.
+
+    Raises NotFound, and Conflict (ServicePortInUse) for the gateway of a router.
+    """
+    view = port_of(tx, port_id)
+    if view.port.device_owner == ROUTER_INTERFACE:
+        message = f"Port {port_id} cannot be deleted directly via the port API: has device owner {ROUTER_INTERFACE}."
+        raise Conflict(f"{message} Remove the interface from router {view.port.device_id}.", kind="ServicePortInUse")
+    remove_port(tx, view, actor=actor)
 
 
 def bind_port(
@@ -86,10 +169,139 @@ def bind_port(
     profile: Mapping[str, object] | None = None,
     actor: str = API,
 ) -> PortView:
-    """Bind a port to a node, or move it there."""
-    raise NotImplementedError
+    """Bind a port to a node, or move it there; on the node that it is on, nothing happens.
+
+    Raises NotFound for the port; Invalid for an unknown node; Conflict for a node that can't carry the port, a port
+    that is on its way to another node (`supersede` drops that), and a port whose epoch is not the one expected.
+    """
+    view = port_of(tx, port_id)
+    if expected_epoch is not None and view.life.epoch != expected_epoch:
+        message = f"port {port_id} is at epoch {view.life.epoch}, not {expected_epoch}: it was bound anew meanwhile"
+        raise Conflict(f"{message}; read it again", kind="EpochMismatch")
+    return _bind(tx, view, node, supersede=supersede, vnic_type=vnic_type, profile=profile, actor=actor)
 
 
 def unbind_port(tx: Transaction, port_id: PortId, *, actor: str = API) -> PortView:
-    """Take a port off its node."""
-    raise NotImplementedError
+    """Take a port off its node; it keeps its addresses. Raises NotFound."""
+    return _unbind(tx, port_of(tx, port_id), actor=actor)
+
+
+def write_port(tx: Transaction, before: PortView, port: Port) -> PortView:
+    """Store a changed port, and let the addresses that it gave up rest."""
+    view = PortView(port, before.life)
+    tx.put_port(view, before)
+    let_rest(tx, (ip for ip in before.port.fixed_ips if ip not in port.fixed_ips))
+    return view
+
+
+def write_life(tx: Transaction, before: PortView, outcome: Outcome) -> PortView:
+    """Store what became of a port, with the history it made and the VLANs that its bindings need or needed."""
+    _remember(tx, outcome)
+    if outcome.life == before.life:
+        return before
+    view = PortView(_shown_anew(tx, before, outcome), outcome.life)
+    tx.put_port(view, before)
+    old = {(each.node, each.epoch) for each in before.life.bindings}
+    new = {(each.node, each.epoch) for each in outcome.life.bindings}
+    network = network_of(tx, view.port.network_id)
+    for node, _ in new - old:
+        hold_vlan(tx, node, network)
+    for node, _ in old - new:
+        let_go_of_vlan(tx, node, network.id)
+    if before.life.state != outcome.life.state:
+        life = outcome.life
+        tx.on_commit(
+            lambda: log.info(
+                "port_state",
+                port=life.port_id,
+                before=before.life.state,
+                state=life.state,
+                epoch=life.epoch,
+                node=life.current.node if life.current else None,
+                reason=life.reason,
+            )
+        )
+    return view
+
+
+def remove_port(tx: Transaction, view: PortView, *, actor: str = API) -> None:
+    """Delete a port's row; its addresses rest, its VLANs too where it was the last."""
+    _remember(tx, lifecycle.release(view.life, now=tx.clock(), actor=actor))
+    tx.delete_port(view)
+    let_rest(tx, view.port.fixed_ips)
+    for binding in view.life.bindings:
+        let_go_of_vlan(tx, binding.node, view.port.network_id)
+    tx.on_commit(lambda: log.info("port_released", port=view.port.id, addresses=_held(view.port)))
+
+
+def _bind(
+    tx: Transaction,
+    view: PortView,
+    node: NodeName,
+    *,
+    supersede: bool = False,
+    vnic_type: str | None = None,
+    profile: Mapping[str, object] | None = None,
+    actor: str,
+) -> PortView:
+    if view.port.device_owner == ROUTER_INTERFACE:
+        message = f"port {view.port.id} is a gateway of router {view.port.device_id}: every leaf carries it"
+        raise Conflict(f"{message}, and no node", kind="PortBindingConflict")
+    owed = owed_on(tx, view.port, network_of(tx, view.port.network_id), node)
+    outcome = lifecycle.bind(
+        view.life,
+        node,
+        owed,
+        now=tx.clock(),
+        actor=actor,
+        supersede=supersede,
+        vnic_type=vnic_type,
+        profile=profile,
+    )
+    return write_life(tx, view, outcome)
+
+
+def _unbind(tx: Transaction, view: PortView, *, actor: str) -> PortView:
+    return write_life(tx, view, lifecycle.unbind(view.life, now=tx.clock(), actor=actor))
+
+
+def _shown_anew(tx: Transaction, before: PortView, outcome: Outcome) -> Port:
+    """Return the port, one revision on if what callers see of it has changed: its state, or where it is."""
+    life = outcome.life
+    if (life.state, life.bindings) == (before.life.state, before.life.bindings):
+        return before.port
+    return changed(tx, before.port)
+
+
+def _check_gateway_kept(view: PortView, fields: Mapping[str, object]) -> None:
+    """Refuse to take its address or owner from a router's gateway: leaves would answer for an address nobody holds."""
+    if view.port.device_owner != ROUTER_INTERFACE:
+        return
+    for name in ("fixed_ips", "device_id", "device_owner"):
+        if name in fields and fields[name] != getattr(view.port, name):
+            message = f"{name} of port {view.port.id} cannot be changed: it is a gateway of router"
+            raise Conflict(f"{message} {view.port.device_id}; remove the interface there", kind="ServicePortInUse")
+
+
+def _fresh_mac(tx: Transaction, network_id: NetworkId) -> Mac:
+    for _ in range(MAC_ATTEMPTS):
+        mac = mac_of(MAC_PREFIX, tx.random(24))
+        if not tx.ports(network_id=network_id, mac=mac):
+            return mac
+    message = f"Unable to generate unique mac on network {network_id}: {MAC_ATTEMPTS} attempts found used ones."
+    raise Conflict(message, kind="MacAddressGenerationFailure")
+
+
+def _free_mac(tx: Transaction, network_id: NetworkId, mac: Mac) -> Mac:
+    if tx.ports(network_id=network_id, mac=mac):
+        raise mac_in_use(mac, network_id)
+    return mac
+
+
+def _remember(tx: Transaction, outcome: Outcome) -> None:
+    for entry in outcome.history:
+        tx.add_history(entry)
+
+
+def _held(port: Port) -> str:
+    return ", ".join(str(ip.address) for ip in port.fixed_ips)

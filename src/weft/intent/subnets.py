@@ -3,7 +3,10 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from weft.intent.rows import changed, given, network_of, subnet_of
+from weft.ipam.plan import check_gateway, check_pools, check_prefix, default_gateway, default_pools, overlapping
 from weft.model.addresses import IPAddress, IPNetwork
+from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, SubnetId
 from weft.model.intent import AddressRange, HostRoute, Subnet
 from weft.store import Transaction
@@ -39,15 +42,74 @@ class SubnetChanges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_subnet(tx: Transaction, spec: SubnetSpec) -> Subnet:
-    """Create a subnet."""
-    raise NotImplementedError
+    """Create a subnet of a network.
+
+    Raises NotFound for the network; Invalid for a prefix that overlaps another of the network, a gateway outside it,
+    pools outside it; Conflict for pools that overlap or hold the gateway.
+    """
+    network = network_of(tx, spec.network_id)
+    check_prefix(spec.cidr)
+    other = overlapping(spec.cidr, (subnet.cidr for subnet in tx.subnets(network.id)))
+    if other is not None:
+        message = (
+            f"Invalid input for operation: Requested subnet with cidr: {spec.cidr} for network: {network.id} overlaps "
+            f"with another subnet: {other}."
+        )
+        raise Invalid(message, kind="InvalidInput")
+    gateway = default_gateway(spec.cidr) if isinstance(spec.gateway, UnsetType) else spec.gateway
+    check_gateway(spec.cidr, gateway)
+    pools = default_pools(spec.cidr, gateway) if isinstance(spec.pools, UnsetType) else spec.pools
+    check_pools(spec.cidr, pools, gateway)
+    now = tx.clock()
+    subnet = Subnet(
+        id=SubnetId(tx.new_id()),
+        network_id=network.id,
+        cidr=spec.cidr,
+        gateway=gateway,
+        pools=pools,
+        enable_dhcp=spec.enable_dhcp,
+        dns_nameservers=spec.dns_nameservers,
+        host_routes=spec.host_routes,
+        project_id=spec.project_id,
+        name=spec.name,
+        description=spec.description,
+        tags=spec.tags,
+        created_at=now,
+        updated_at=now,
+    )
+    tx.put_subnet(subnet)
+    return subnet
 
 
 def update_subnet(tx: Transaction, subnet_id: SubnetId, changes: SubnetChanges) -> Subnet:
-    """Change a subnet."""
-    raise NotImplementedError
+    """Change a subnet. Raises as create_subnet, and Conflict (GatewayIpInUse) for the gateway of a router."""
+    before = subnet_of(tx, subnet_id)
+    fields = given(changes)
+    gateway, pools = fields.get("gateway", before.gateway), fields.get("pools", before.pools)
+    if gateway != before.gateway:
+        check_gateway(before.cidr, gateway)
+        _check_unused_gateway(tx, before)
+    if (gateway, pools) != (before.gateway, before.pools):
+        check_pools(before.cidr, pools, gateway)
+    subnet = changed(tx, before, **fields)
+    tx.put_subnet(subnet)
+    return subnet
 
 
 def delete_subnet(tx: Transaction, subnet_id: SubnetId) -> None:
-    """Delete a subnet."""
-    raise NotImplementedError
+    """Delete a subnet. Raises NotFound, and Conflict (SubnetInUse) while a port has an address of it."""
+    subnet = subnet_of(tx, subnet_id)
+    if tx.subnet_used(subnet.id):
+        message = (
+            f"Unable to complete operation on subnet {subnet.id}: One or more ports have an IP allocation from this "
+            "subnet."
+        )
+        raise Conflict(message, kind="SubnetInUse")
+    tx.delete_subnet(subnet.id)
+
+
+def _check_unused_gateway(tx: Transaction, subnet: Subnet) -> None:
+    for interface in tx.router_interfaces():
+        if interface.subnet_id == subnet.id:
+            message = f"Current gateway ip {subnet.gateway} already in use by port {interface.port_id}. Unable to"
+            raise Conflict(f"{message} update.", kind="GatewayIpInUse")

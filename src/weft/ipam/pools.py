@@ -48,6 +48,11 @@ class AddressPool:
         """How many of them are neither taken nor resting."""
         return self.size - self._taken
 
+    @property
+    def resting(self) -> int:
+        """How many addresses rest after their release."""
+        return len(self._until)
+
     def allocate(self, now: float) -> int | None:
         """Take the next free address after the last one given out; None if there is none."""
         self._wake(now)

@@ -123,6 +123,10 @@ class Snapshot:
         """Return the nodes that any binding of a network is on, draining ones included."""
         return {NodeName(row[0]) for row in self.run(_BOUND_NODES, network_id=network_id)}
 
+    def subnet_used(self, subnet_id: SubnetId) -> bool:
+        """Tell whether a port has an address of a subnet."""
+        return self.run(_SUBNET_USED, subnet_id=subnet_id).fetchone() is not None
+
     def vni_taken(self, vni: int) -> bool:
         """Tell whether a network or a router has this VNI."""
         return self.run(_VNI_TAKEN, vni=vni).fetchone() is not None
@@ -229,6 +233,11 @@ _INTERFACES = _body_by(t.router_interfaces).order_by(t.router_interfaces.c.subne
 _INTERFACES_OF = _body_by(t.router_interfaces, "router_id").order_by(t.router_interfaces.c.subnet_id)
 _PORT = sa.select(t.ports.c.body, t.ports.c.life).where(t.ports.c.id == sa.bindparam("id"))
 _BOUND_NODES = sa.select(t.bindings.c.node).where(t.bindings.c.network_id == sa.bindparam("network_id")).distinct()
+_SUBNET_USED = (
+    sa.select(t.fixed_ips.c.port_id)
+    .where(t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id"))
+    .limit(sa.literal_column("1"))
+)
 _VNI_TAKEN = sa.union_all(
     sa.select(t.networks.c.id).where(t.networks.c.vni == sa.bindparam("vni")),
     sa.select(t.routers.c.id).where(t.routers.c.l3vni == sa.bindparam("vni")),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from weft.fabric.numbering import Numbering
@@ -20,6 +21,7 @@ from weft.model.intent import (
     HistoryEntry,
     LeafVlan,
     Network,
+    Port,
     Router,
     RouterInterface,
     Subnet,
@@ -70,7 +72,7 @@ class Transaction(Snapshot):
         """Write the log entries of this work under the next revision, and return them."""
         for port_id in self._saved:
             self.add_history(HistoryEntry(port_id=port_id, at=self.clock(), actor="api", step=steps.SAVED))
-        for port_id in self._told:
+        for port_id in sorted(self._told):
             self.run(_FORGET, port_id=port_id, kept=HISTORY_KEPT)
         if not self._changes:
             return ()
@@ -104,6 +106,10 @@ class Transaction(Snapshot):
     def on_commit(self, action: Callable[[], None]) -> None:
         """Have something done once this work is durable, such as a line in the log."""
         self._then.append(action)
+
+    def revision_after(self) -> Revision:
+        """Return the revision that this work will have: the next one if it has changed anything so far."""
+        return Revision(self.revision() + bool(self._changes))
 
     def new_id(self) -> str:
         """Return a new identifier; later ones sort later."""
@@ -218,6 +224,10 @@ class Transaction(Snapshot):
         self.run(_insert(t.released_ports), port_id=view.port.id, at=self.clock())
         self._note(Kind.PORT, view.port.id, Op.DELETE, nodes=_nodes(view, None))
 
+    def note_port(self, view: PortView) -> None:
+        """Note that there is something new in a port's history, for those who follow it; no node needs to know."""
+        self._note(Kind.PORT, view.port.id)
+
     def _write_addresses(self, view: PortView, before: PortView | None) -> None:
         port = view.port
         old = set(before.port.fixed_ips) if before else set()
@@ -316,6 +326,11 @@ class Transaction(Snapshot):
         """Store the digest of a node's token; an older token is void."""
         self._put(t.node_tokens, {"node": node, "sha256": sha256})
 
+    def forget_node(self, node: NodeName) -> None:
+        """Void the token of a node that is no more, and drop when its agent was heard."""
+        self._delete(t.node_tokens, node=node)
+        self._delete(t.agents, node=node)
+
     def put_agent_seen(self, node: NodeName, at: float) -> None:
         """Note that a node's agent was heard."""
         self._put(t.agents, {"node": node, "last_seen": at})
@@ -365,9 +380,16 @@ def mac_in_use(mac: str, network_id: NetworkId) -> Conflict:
     )
 
 
-def _nodes(after: PortView, before: PortView | None) -> tuple[NodeName, ...]:
+def _nodes(after: PortView, before: PortView | None) -> set[NodeName]:
+    """Return the nodes that shall carry something else now: none if only a realizer's word is new."""
+    if before is not None and before.life.bindings == after.life.bindings and _carried_alike(before.port, after.port):
+        return set()
     bindings = (*after.life.bindings, *(before.life.bindings if before else ()))
-    return tuple(sorted({binding.node for binding in bindings}))
+    return {binding.node for binding in bindings}
+
+
+def _carried_alike(a: Port, b: Port) -> bool:
+    return a == msgspec.structs.replace(b, revision_number=a.revision_number, updated_at=a.updated_at)
 
 
 @lru_cache(maxsize=64)
@@ -399,7 +421,7 @@ _BEYOND = (
     sa.select(t.history.c.seq)
     .where(t.history.c.port_id == sa.bindparam("port_id"))
     .order_by(t.history.c.seq.desc())
-    .limit(1)
+    .limit(sa.literal_column("1"))
     .offset(sa.bindparam("kept"))
 )
 _FORGET = sa.delete(t.history).where(

@@ -1,0 +1,123 @@
+"""Which addresses a port gets, and what becomes of those that it gives up."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from weft.ipam.plan import is_host
+from weft.model.addresses import IPAddress
+from weft.model.errors import Conflict, Invalid
+from weft.model.ids import NetworkId, SubnetId
+from weft.model.intent import FixedIp, Subnet
+from weft.store import Transaction
+from weft.store.transaction import address_in_use
+
+QUARANTINE_S = 30.0
+"""How long an address rests after its release: late frames, ARP entries and routes of its last owner die out."""
+
+MAX_FIXED_IPS = 16
+"""Addresses of one port."""
+
+
+class FixedIpSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that a caller asks for: exactly this one, any of a subnet, or one that weft finds the subnet of."""
+
+    subnet_id: SubnetId | None = None
+    address: IPAddress | None = None
+
+
+def assign(
+    tx: Transaction, network_id: NetworkId, wanted: Sequence[FixedIpSpec] | None, held: Sequence[FixedIp] = ()
+) -> tuple[FixedIp, ...]:
+    """Return the addresses that a port shall have, taking those that are not among the ones `held`.
+
+    `wanted` None: one of each address family that the network has a subnet of. Raises Invalid for an address or subnet
+    that is none of the network's, Conflict for an address that is taken and for subnets without a free one.
+    """
+    subnets = tx.subnets(network_id)
+    if wanted is None:
+        return tuple(_of_family(tx, network_id, family) for family in _by_family(subnets))
+    if len(wanted) > MAX_FIXED_IPS:
+        raise _input(f"Exceeded maximum amount of fixed ips per port: {len(wanted)} are more than {MAX_FIXED_IPS}")
+    left = list(held)
+    explicit = [_placed(spec, network_id, subnets) for spec in wanted]
+    kept: dict[int, FixedIp] = {}
+    # Exact addresses first: what a caller holds and names is not to be given to another of its wishes.
+    for exact in (True, False):
+        for at, (subnet, address) in enumerate(explicit):
+            match = next((ip for ip in left if ip.subnet_id == subnet.id and address in {None, ip.address}), None)
+            if match is not None and (address is not None) is exact:
+                kept[at] = match
+                left.remove(match)
+    return tuple(
+        kept.get(at) or _take(tx, network_id, subnet, address) for at, (subnet, address) in enumerate(explicit)
+    )
+
+
+def let_rest(tx: Transaction, given_up: Iterable[FixedIp]) -> None:
+    """Put addresses that a port no longer has into quarantine."""
+    until = tx.clock() + QUARANTINE_S
+    for ip in given_up:
+        subnet = tx.subnet(ip.subnet_id)
+        assert subnet is not None, "a subnet outlives the addresses that ports have of it"
+        tx.rest_address(subnet, ip.address, until)
+
+
+def _by_family(subnets: Sequence[Subnet]) -> list[list[Subnet]]:
+    families = [[subnet for subnet in subnets if subnet.cidr.version == version] for version in (4, 6)]
+    return [family for family in families if family]
+
+
+def _of_family(tx: Transaction, network_id: NetworkId, subnets: Sequence[Subnet]) -> FixedIp:
+    for subnet in subnets:
+        number = tx.take_address(subnet)
+        if number is not None:
+            return FixedIp(subnet.id, _address(subnet, number))
+    raise _exhausted(tx, network_id, subnets)
+
+
+def _placed(spec: FixedIpSpec, network_id: NetworkId, subnets: Sequence[Subnet]) -> tuple[Subnet, IPAddress | None]:
+    """Return the subnet that a wish is about, and the address if it names one."""
+    if spec.subnet_id is None and spec.address is None:
+        raise _input("IP allocation requires subnet_id or ip_address")
+    if spec.subnet_id is None:
+        assert spec.address is not None
+        for subnet in subnets:
+            if is_host(subnet.cidr, spec.address):
+                return subnet, spec.address
+        message = f"IP address {spec.address} is not a valid IP for any of the subnets on the specified network."
+        raise Invalid(message, kind="InvalidIpForNetwork")
+    found = next((subnet for subnet in subnets if subnet.id == spec.subnet_id), None)
+    if found is None:
+        raise _input(
+            f"Failed to create port on network {network_id}, because fixed_ips included invalid subnet {spec.subnet_id}"
+        )
+    if spec.address is not None and not is_host(found.cidr, spec.address):
+        message = f"IP address {spec.address} is not a valid IP for the specified subnet."
+        raise Invalid(message, kind="InvalidIpForSubnet")
+    return found, spec.address
+
+
+def _take(tx: Transaction, network_id: NetworkId, subnet: Subnet, address: IPAddress | None) -> FixedIp:
+    number = tx.take_address(subnet, None if address is None else int(address))
+    if number is not None:
+        return FixedIp(subnet.id, _address(subnet, number))
+    if address is None:
+        raise _exhausted(tx, network_id, [subnet])
+    raise address_in_use(str(address), subnet.id)
+
+
+def _address(subnet: Subnet, number: int) -> IPAddress:
+    return subnet.cidr.network_address + (number - int(subnet.cidr.network_address))
+
+
+def _exhausted(tx: Transaction, network_id: NetworkId, subnets: Sequence[Subnet]) -> Conflict:
+    message = f"No more IP addresses available on network {network_id}."
+    resting = sum(tx.pool(subnet).resting for subnet in subnets)
+    if resting:
+        message += f" {resting} rest for up to {QUARANTINE_S:g} s after their release."
+    return Conflict(message, kind="IpAddressGenerationFailure")
+
+
+def _input(reason: str) -> Invalid:
+    return Invalid(f"Invalid input for operation: {reason}.", kind="InvalidInput")

@@ -1,0 +1,112 @@
+"""Where a port may be, and what its leaves need for it: who owes what on a node, and the VLAN of a network there."""
+
+import msgspec
+
+from weft.model.errors import Conflict, Invalid
+from weft.model.ids import NetworkId, NodeName, Vlan
+from weft.model.intent import LeafVlan, Network, Port, Realizer
+from weft.model.inventory import Dataplane, NumberRange
+from weft.store import Snapshot, Transaction
+
+VLAN_REST_S = 30.0
+"""How long a VLAN rests before it stands for another network: its leaves and nodes may still be taking it away."""
+
+MAX_NAMED = 20
+"""Nodes that an error names; more are counted."""
+
+
+def owed_on(tx: Transaction, port: Port, network: Network, node: NodeName) -> frozenset[Realizer]:
+    """Return whose realization a port needs on a node.
+
+    Raises Invalid for a node that is not in the inventory, Conflict for one that can't carry the port's network.
+    """
+    topology = tx.topology()
+    found = topology.nodes.get(node)
+    if found is None:
+        names = list(topology.nodes)
+        known = ", ".join(names[:MAX_NAMED]) or "none"
+        more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        raise Invalid(f"binding:host_id '{node}' is not a node of the inventory; known: {known}{more}")
+    if found.site != network.site:
+        message = f"node '{node}' is in site '{found.site}', network {network.id} is in site '{network.site}'"
+        raise Conflict(f"{message}; bind to a node of the network's site", kind="NodeUnreachable")
+    if found.dataplane not in {Dataplane.OVS, Dataplane.NONE}:
+        message = f"node '{node}' has dataplane '{found.dataplane}', which this version cannot bind ports on"
+        raise Conflict(message, kind="DataplaneUnsupported")
+    if topology.pools(found.site) is None:
+        return frozenset({Realizer.HOST})
+    if not topology.leaf_links(node):
+        message = f"node '{node}' has no link to a leaf, so no packet could reach port {port.id} there; add the link"
+        raise Conflict(f"{message} to the inventory", kind="NodeUnreachable")
+    if found.dataplane is Dataplane.OVS:
+        return frozenset({Realizer.HOST, Realizer.FABRIC})
+    if not topology.edge_links(node):
+        message = f"all links of bare-metal node '{node}' carry management, which is untagged as its network would be"
+        raise Conflict(f"{message}; set management = false on one of them", kind="NodeUnreachable")
+    _check_alone(tx, port, node)
+    return frozenset({Realizer.FABRIC})
+
+
+def vlan_of(snapshot: Snapshot, node: NodeName, network_id: NetworkId) -> Vlan:
+    """Return the VLAN of a network on a node's uplinks; 0 where it is untagged (bare metal)."""
+    domain = _tagged_domain(snapshot, node)
+    found = None if domain is None else snapshot.leaf_vlan(domain, network_id)
+    return Vlan(0) if found is None else found.vlan
+
+
+def hold_vlan(tx: Transaction, node: NodeName, network: Network) -> None:
+    """See to it that the network has a VLAN on the node's leaves; raise Conflict if none is free there."""
+    domain = _tagged_domain(tx, node)
+    if domain is None:
+        return
+    held = tx.leaf_vlan(domain, network.id)
+    if held is not None and held.released_at is None:
+        return
+    if held is not None:
+        tx.put_leaf_vlan(msgspec.structs.replace(held, released_at=None))
+        return
+    pools = tx.topology().pools(network.site)
+    assert pools is not None, "a node with a VLAN domain hangs on leaves of a fabric"
+    vlan = _free_vlan(tx, domain, pools.vlans)
+    tx.put_leaf_vlan(LeafVlan(domain=domain, network_id=network.id, vlan=vlan))
+
+
+def let_go_of_vlan(tx: Transaction, node: NodeName, network_id: NetworkId) -> None:
+    """Let the network's VLAN on the node's leaves rest if no binding needs it there any more."""
+    domain = _tagged_domain(tx, node)
+    if domain is None or any(_tagged_domain(tx, other) == domain for other in tx.bound_nodes(network_id)):
+        return
+    held = tx.leaf_vlan(domain, network_id)
+    if held is not None and held.released_at is None:
+        tx.put_leaf_vlan(msgspec.structs.replace(held, released_at=tx.clock()))
+
+
+def _free_vlan(tx: Transaction, domain: str, vlans: NumberRange) -> Vlan:
+    rested = tx.clock() - VLAN_REST_S
+    taken = {}
+    for held in tx.leaf_vlans(domain):
+        if held.released_at is not None and held.released_at <= rested:
+            tx.delete_leaf_vlan(domain, held.network_id)
+        else:
+            taken[held.vlan] = held
+    chosen = tx.next_number(f"{domain}/vlans", vlans.first, vlans.last, taken.__contains__)
+    if chosen is None:
+        message = f"no VLAN of {vlans} is free on the leaves of '{domain}': each network bound there takes one"
+        raise Conflict(f"{message}; bind on other leaves, or widen the site's vlans", kind="NoVlanAvailable")
+    return Vlan(chosen)
+
+
+def _tagged_domain(snapshot: Snapshot, node: NodeName) -> str | None:
+    topology = snapshot.topology()
+    found = topology.nodes.get(node)
+    if found is None or found.dataplane is Dataplane.NONE:
+        return None
+    return topology.vlan_domain(node)
+
+
+def _check_alone(tx: Transaction, port: Port, node: NodeName) -> None:
+    """Refuse a second network on a bare-metal node: its leaf interface has one untagged network."""
+    for other in tx.ports(node=node):
+        if other.port.network_id != port.network_id:
+            message = f"bare-metal node '{node}' carries network {other.port.network_id} for port {other.port.id}"
+            raise Conflict(f"{message}; it can carry one network at a time", kind="PortBindingConflict")
