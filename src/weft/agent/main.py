@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -63,9 +64,8 @@ async def attend(settings: AgentSettings) -> None:
     )
     outbox = Outbox()
     agent = Reconciler(settings, host, outbox, clock=time.time, wake=wake, news=news)
-    line = ServerLink(
-        settings, lambda server: _client(settings, server), agent.follow, outbox, clock=time.time, news=news
-    )
+    connect = partial(_client, settings)
+    line = ServerLink(settings, connect, agent.follow, outbox, clock=time.time, news=news, told=wake)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.run())

@@ -55,7 +55,8 @@ class ServerLink:
     """Watches and reports, for ever, at the first of the node's servers that answers.
 
     `connect` makes a client of a server by its URL; it is called for each attempt, so that a renewed token counts.
-    Whoever sets `news` says that the outbox may have something to send.
+    Whoever sets `news` says that the outbox may have something to send; `told` is set when the server has taken
+    something, which the node may note or forget then.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ServerLink:
         *,
         clock: Callable[[], float],
         news: asyncio.Event,
+        told: asyncio.Event,
     ) -> None:
         self._settings = settings
         self._connect = connect
@@ -74,6 +76,7 @@ class ServerLink:
         self._outbox = outbox
         self._clock = clock
         self._news = news
+        self._told = told
         self._backoff = Backoff()
 
     async def run(self) -> None:
@@ -146,6 +149,7 @@ class ServerLink:
             for ignored in answer.ignored:
                 log.info("report_ignored", port=ignored.port_id, epoch=ignored.epoch, reason=ignored.reason)
         self._outbox.acknowledge(reports)
+        self._told.set()
 
     async def _wait_for_news(self) -> None:
         due_at = self._outbox.next_due_at()

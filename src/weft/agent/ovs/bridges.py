@@ -83,17 +83,14 @@ def plan_notes(tables: Tables, notes: Mapping[str, str | None]) -> list[Operatio
 
 def plan_dress(dress: Dress, tables: Tables) -> list[Operation]:
     """Return what makes the rows of a device say what the plan wants; nothing if the device has left."""
-    row = tables["Interface"].get(dress.device.interface)
-    if row is None:
+    device = dress.device
+    if device.interface not in tables["Interface"] or device.port not in tables["Port"]:
         return []
-    port_id = next(
-        id_ for id_, port in tables["Port"].items() if dress.device.interface in elements(port["interfaces"])
-    )
     operations: list[Operation] = []
-    if optional(tables["Port"][port_id]["tag"]) != dress.tag:
-        operations.append(_update("Port", port_id, {"tag": dress.tag}))
-    if dress.mtu_bytes not in {optional(row["mtu"]), optional(row["mtu_request"])}:
-        operations.append(_update("Interface", dress.device.interface, {"mtu_request": dress.mtu_bytes}))
+    if dress.tag is not None:
+        operations.append(_update("Port", device.port, {"tag": dress.tag}))
+    if dress.mtu_request_bytes is not None:
+        operations.append(_update("Interface", device.interface, {"mtu_request": dress.mtu_request_bytes}))
     return operations
 
 

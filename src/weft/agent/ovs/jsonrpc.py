@@ -30,7 +30,7 @@ class Framer:
         self._buffer += data
         if not self._buffer[-8:].rstrip().endswith(b"}"):  # the last message is cut; to parse it each time is dear
             return []
-        text = self._buffer.decode(errors="surrogateescape")
+        text = self._buffer.decode(errors="surrogateescape").lstrip()
         messages: list[dict[str, Any]] = []
         at = 0
         while at < len(text):

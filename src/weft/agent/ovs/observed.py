@@ -31,6 +31,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     interface: str
     """Row id of the Interface; a device that is unplugged and plugged again has another one."""
+    port: str
+    """Row id of its Port."""
     ofport: int | None
     """None: ovs-vswitchd has not taken it (yet); `error` says why if it refused."""
     error: str = ""

@@ -79,9 +79,16 @@ class OpenFlowError(msgspec.Struct, frozen=True):
 def message(kind: int, xid: int, body: bytes = b"") -> bytes:
     """Return a message; raise Permanent if it is longer than OpenFlow can say."""
     length = HEADER.size + len(body)
-    if length > MAX_MESSAGE_BYTES:
-        raise Permanent(f"an OpenFlow message of {length} bytes is longer than {MAX_MESSAGE_BYTES}; too many ports")
+    _check_length(length)
     return HEADER.pack(VERSION, kind, length, xid) + body
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_MESSAGE_BYTES:
+        raise Permanent(
+            f"a flow of {length} bytes is longer than the {MAX_MESSAGE_BYTES} of OpenFlow: "
+            "too many ports of one network are on this node"
+        )
 
 
 def split(buffer: bytes) -> tuple[list[Message], bytes]:
@@ -106,11 +113,15 @@ def flow_request(xid: int, cookie: int, mask: int) -> bytes:
 
 
 def flow_reply(body: bytes) -> tuple[list[Flow], bool]:
-    """Read a part of the answer to a flow request; the flag tells whether more parts come."""
-    kind, flags = _MULTIPART_HEADER.unpack_from(body)
-    if kind != _MULTIPART_FLOW:
-        raise Permanent(f"the switch answered a request for flows with statistics of type {kind}")
-    return list(_flows(body, _MULTIPART_HEADER.size)), bool(flags & _MORE)
+    """Read a part of the answer to a flow request; the flag tells whether more parts come. Raise Permanent if it
+    cannot be read."""
+    try:
+        kind, flags = _MULTIPART_HEADER.unpack_from(body)
+        if kind != _MULTIPART_FLOW:
+            raise Permanent(f"the switch answered a request for flows with statistics of type {kind}")
+        return list(_flows(body, _MULTIPART_HEADER.size)), bool(flags & _MORE)
+    except (struct.error, IndexError) as error:
+        raise Permanent(f"the switch answered a request for flows with what is none: {error}") from error
 
 
 def _flows(body: bytes, at: int) -> Iterator[Flow]:
@@ -228,6 +239,7 @@ def _encode_instructions(flow: Flow) -> bytes:
     parts = b""
     if flow.actions:
         actions = b"".join(_encode_action(action) for action in flow.actions)
+        _check_length(8 + len(actions))
         parts += struct.pack("!HH4x", _APPLY, 8 + len(actions)) + actions
     if flow.goto is not None:
         parts += struct.pack("!HHB3x", _GOTO, 8, flow.goto)

@@ -48,11 +48,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dress(msgspec.Struct, frozen=True, kw_only=True):
-    """What a device's rows shall say. Nothing forwards by it: tag is for people who read ``ovs-vsctl show``."""
+    """What a device's rows shall say; None: they do. No flow depends on it: the tag is for people who read
+    ``ovs-vsctl show``, and shields the device should it ever meet a NORMAL."""
 
     device: Device
-    tag: int
-    mtu_bytes: int
+    tag: int | None
+    mtu_request_bytes: int | None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,9 +241,9 @@ def _admin_down(wire: _Wire) -> Verdict:
 
 def _dress(wire: _Wire) -> Dress | None:
     device, mtu_bytes = wire.device, wire.port.mtu_bytes
-    if device.tag == wire.local_vlan and mtu_bytes in {device.mtu_bytes, device.mtu_request_bytes}:
-        return None
-    return Dress(device=device, tag=wire.local_vlan, mtu_bytes=mtu_bytes)
+    tag = None if device.tag == wire.local_vlan else wire.local_vlan
+    mtu = None if mtu_bytes in {device.mtu_bytes, device.mtu_request_bytes} else mtu_bytes
+    return None if tag is None and mtu is None else Dress(device=device, tag=tag, mtu_request_bytes=mtu)
 
 
 def _memory(

@@ -103,26 +103,28 @@ def memory(tables: Tables) -> Memory:
 def _devices(tables: Tables, bridge_row: Row) -> dict[str, Device]:
     """Find the devices by port id. Where two carry one id (a left-over of a restarted guest), the live one counts."""
     devices: dict[str, Device] = {}
-    for _, port_row in ports(tables, bridge_row):
+    for port, port_row in ports(tables, bridge_row):
         for id_, row in interfaces(tables, port_row):
             port_id = mapping(row["external_ids"]).get("iface-id")
             if port_id is None:
                 continue
             known = devices.get(port_id)
             if known is None or known.ofport is None:
-                devices[port_id] = _device(port_id, id_, row, port_row)
+                devices[port_id] = _device(port_id, (id_, row), (port, port_row))
     return devices
 
 
-def _device(port_id: str, interface: str, row: Row, port_row: Row) -> Device:
+def _device(port_id: str, interface: tuple[str, Row], port: tuple[str, Row]) -> Device:
+    row = interface[1]
     return Device(
         port_id=port_id,
         name=row["name"],
-        interface=interface,
+        interface=interface[0],
+        port=port[0],
         ofport=_ofport(row),
         error=optional(row["error"]) or "",
         kind=row["type"],
-        tag=optional(port_row["tag"]),
+        tag=optional(port[1]["tag"]),
         mtu_bytes=optional(row["mtu"]),
         mtu_request_bytes=optional(row["mtu_request"]),
     )
