@@ -33,7 +33,9 @@ def print_object(output: Output, found: JsonObject) -> None:
     if output.as_json:
         output.json(found)
         return
-    output.fields({name: value for name, value in found.items() if value not in (None, "", [], {})})
+    said = {name: value for name, value in found.items() if value not in (None, "", [], {})}
+    said.pop("tenant_id", None)  # what project_id was called before
+    output.fields(said)
 
 
 def attributes(**given: object) -> dict[str, object]:

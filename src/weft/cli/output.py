@@ -1,13 +1,10 @@
 """How answers are printed: tables and fields for people, JSON for programs. Plain text where no terminal reads."""
 
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 STATE_STYLES = {
@@ -26,8 +23,7 @@ STATE_STYLES = {
     "dead": "red",
 }
 
-PIPE_WIDTH = 10_000
-"""A table that no terminal reads is never wrapped: the line is the unit of grep."""
+COLUMN_GAP = 2
 
 
 class Output:
@@ -35,8 +31,7 @@ class Output:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        width = None if sys.stdout.isatty() else PIPE_WIDTH
-        self._console = Console(highlight=False, markup=False, emoji=False, width=width)
+        self._console = Console(highlight=False, markup=False, emoji=False)
 
     def json(self, value: object) -> None:
         """Print a value as JSON."""
@@ -52,24 +47,23 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, indent: int = 0) -> None:
         """Print rows under column headings; states are coloured by what they mean."""
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(cell(value) for value in row))
-        self._print(table, indent)
+        heading = [Text(column, style="bold") for column in columns]
+        self._columns([heading, *([cell(value) for value in row] for row in rows)], indent)
 
     def fields(self, values: Mapping[str, object], *, indent: int = 0) -> None:
         """Print one thing's attributes, a line each."""
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in values.items():
-            table.add_row(name, cell(value))
-        self._print(table, indent)
+        self._columns([[Text(name, style="dim"), cell(value)] for name, value in values.items()], indent)
 
-    def _print(self, table: Table, indent: int) -> None:
-        self._console.print(Padding(table, (0, 0, 0, indent), expand=False))
+    def _columns(self, rows: Sequence[Sequence[Text]], indent: int) -> None:
+        """Print texts in columns. A line is never broken: it is the unit of grep."""
+        widths = [max(text.cell_len for text in column) for column in zip(*rows, strict=True)]
+        for row in rows:
+            line = Text(" " * indent)
+            for text, width in zip(row, widths, strict=True):
+                line.append(text)
+                line.append(" " * (width - text.cell_len + COLUMN_GAP))
+            line.rstrip()
+            self._console.print(line, soft_wrap=True)
 
 
 def cell(value: object) -> Text:
@@ -79,9 +73,16 @@ def cell(value: object) -> Text:
     if isinstance(value, bool):
         return Text("yes" if value else "no")
     if isinstance(value, list | tuple):
-        return Text(", ".join(str(each) for each in value) or "-")
+        return Text(", ".join(_inline(each) for each in value) or "-")
     text = str(value)
     return Text(text, style=STATE_STYLES.get(text, ""))
+
+
+def _inline(value: object) -> str:
+    """Return a member of a list: a range as ``first-last``, another object as its values."""
+    if isinstance(value, dict):
+        return ("-" if set(value) == {"start", "end"} else " ").join(str(each) for each in value.values())
+    return str(value)
 
 
 def clock(at: float) -> str:
