@@ -1,0 +1,220 @@
+"""The fabric controller: follows the store, keeps every switch as it shall be, and reports what that makes real.
+
+Intent is an index over the present rows (weft.fabric.intent_index), fed from the change log; each switch has a worker
+of its own, so that one that fails stops no other. A port is up when every leaf of its node was read and has all that
+the port needs; if they have it already, no device is asked.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import structlog
+
+from weft.controller.bindings import FabricBindings
+from weft.controller.clock import Clock, SystemClock
+from weft.controller.reports import Reporter
+from weft.controller.rows import FABRIC_KINDS, Rows, feed, read_all, read_changed
+from weft.controller.switch import SwitchReconciler
+from weft.controller.worker import SwitchWorker
+from weft.fabric.carriage import Carried
+from weft.fabric.config import SwitchConfig
+from weft.fabric.intent_index import FabricIntent
+from weft.fabric.plan import Reasons, SwitchPlan, plan
+from weft.fabric.reasons import reasons
+from weft.model.errors import Transient
+from weft.model.ids import NodeName, Revision, SwitchName
+from weft.model.inventory import Switch
+from weft.store import Change, CompactedError, Snapshot, Store
+from weft.store.views import SwitchState, SwitchStatus
+from weft.switches.driver import SwitchDriver
+
+MAX_SWITCHES_AT_ONCE = 64
+"""Switches that are read or written at the same time."""
+
+REREAD_AFTER_S = 1.0
+"""Pause before everything is read anew after the store could not be followed."""
+
+log = structlog.get_logger()
+
+
+class FabricController:
+    """One per set of switches. `run` it; everything else may be called from the same event loop while it runs."""
+
+    def __init__(self, store: Store, drivers: Callable[[Switch], SwitchDriver], *, clock: Clock | None = None) -> None:
+        self._store = store
+        self._drivers = drivers
+        self._clock = clock or SystemClock()
+        self._io_slots = asyncio.Semaphore(MAX_SWITCHES_AT_ONCE)
+        self._workers: dict[SwitchName, SwitchWorker] = {}
+        self._kept: dict[SwitchName, tuple[Switch, asyncio.Task[None]]] = {}
+        self._reporter = Reporter(store, self._clock)
+        self._bindings = FabricBindings(self._workers, self._reporter, self._clock)
+        self._reporter.written = self._bindings.written
+        self._intent = FabricIntent()
+        self._statuses: dict[SwitchName, SwitchStatus] = {}
+        self._position = Revision(0)
+        self._moved = asyncio.Event()
+        self._pausing = False
+
+    async def run(self) -> None:
+        """Follow the store until it is closed, or until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            reporting = tasks.create_task(self._reporter.run(), name="fabric-reports")
+            try:
+                await self._follow(tasks)
+            finally:
+                for _, task in self._kept.values():
+                    task.cancel()
+                reporting.cancel()
+
+    def kick(self, switch: SwitchName | None = None) -> None:
+        """Have a switch, or all of them, looked at now; one that is not kept here is none of our business."""
+        for worker in self._workers.values() if switch is None else filter(None, [self._workers.get(switch)]):
+            worker.kick()
+
+    def kick_node(self, node: NodeName) -> None:
+        """Have the leaves of a node looked at now."""
+        for leaf in self._intent.topology.leaves_of(node):
+            self.kick(leaf)
+
+    def plan_of(self, switch: SwitchName) -> SwitchPlan | None:
+        """Return what is to be done on a switch by what was last read from it; None if it was never read.
+
+        Raises NotFound for a switch that is not in the inventory.
+        """
+        desired = self._intent.desired(switch)
+        worker = self._workers.get(switch)
+        if worker is None or worker.observed is None:
+            return None
+        return plan(worker.observed.config, desired, reasons(self._intent, switch))
+
+    def plans(self) -> dict[SwitchName, SwitchPlan | None]:
+        """Return what is to be done on every switch; see plan_of."""
+        return {switch: self.plan_of(switch) for switch in self._workers}
+
+    def status_of(self, switch: SwitchName) -> SwitchStatus | None:
+        """Return how a switch stands to what it shall be; None before it was looked at for the first time."""
+        return self._statuses.get(switch)
+
+    async def settled(self, revision: Revision) -> None:
+        """Return when all up to a revision is realized and reported, or is waiting for its next attempt."""
+        while True:
+            while self._position < max(revision, self._store.revision) and not self._pausing:
+                await self._moved.wait()
+            for worker in list(self._workers.values()):
+                await worker.idle()
+            await self._reporter.idle()
+            followed = self._position >= self._store.revision or self._pausing
+            if followed and self._reporter.is_idle and all(worker.is_idle for worker in self._workers.values()):
+                return
+
+    # What a worker asks and tells (weft.controller.worker.Surroundings).
+
+    def desired(self, switch: SwitchName) -> SwitchConfig:
+        """Return what a switch shall be."""
+        return self._intent.desired(switch)
+
+    def reasons(self, switch: SwitchName) -> Reasons:
+        """Return what tells why a step is to be made on a switch."""
+        return reasons(self._intent, switch)
+
+    def compared(self, switch: SwitchName, before: Carried | None) -> None:
+        """Tell what was up and is lost on a switch that was found otherwise than it was left."""
+        now = self._workers[switch].carried
+        if now is not None:
+            self._bindings.look_for_losses(switch, now, before)
+
+    def looked_at(self, switch: SwitchName) -> None:
+        """Judge the bindings that wait on a switch."""
+        self._bindings.judge_waiting(switch)
+
+    def stands(self, switch: SwitchName, state: SwitchState, reason: str) -> None:
+        """Have a switch's status written, if it is news."""
+        old = self._statuses.get(switch)
+        if old is not None and (old.state, old.reason) == (state, reason):
+            return
+        since = old.since if old is not None and old.state == state else self._clock.now()
+        status = SwitchStatus(switch=switch, state=state, since=since, reason=reason)
+        self._statuses[switch] = status
+        log.info("switch_status", switch=switch, state=state, reason=reason)
+        self._reporter.tell_status(switch, status)
+
+    # Following the store.
+
+    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            try:
+                self._take_all(*await self._store.read(_read), tasks)
+                async for changes in self._store.watch(self._position):
+                    await self._take(changes, tasks)
+            except CompactedError:
+                log.warning("fabric_rereads", position=self._position)
+            except Transient as error:
+                log.warning("fabric_cannot_follow", error=error.message)
+                self._pausing = True
+                self._move_to(self._position)
+                await self._clock.sleep(REREAD_AFTER_S)
+                self._pausing = False
+            else:
+                return
+
+    def _take_all(self, rows: Rows, statuses: Mapping[SwitchName, SwitchStatus], tasks: asyncio.TaskGroup) -> None:
+        self._statuses = {**statuses, **self._statuses}
+        self._intent = self._bindings.intent = FabricIntent()
+        feed(self._intent, rows)
+        self._keep_switches(tasks)
+        self._bindings.forget_all_but(rows.ports)
+        self._after(rows, rows.revision)
+        for worker in self._workers.values():
+            worker.wake()
+        self._move_to(rows.revision)
+
+    async def _take(self, changes: tuple[Change, ...], tasks: asyncio.TaskGroup) -> None:
+        concerning = [change for change in changes if change.kind in FABRIC_KINDS]
+        if concerning:
+            rows = await self._store.read(partial(read_changed, changes=concerning))
+            touched = feed(self._intent, rows)
+            if rows.inventory is not None:
+                self._keep_switches(tasks)
+                self._bindings.judge_nowhere()
+            self._after(rows, changes[-1].revision)
+            for switch in touched & self._workers.keys():
+                self._workers[switch].wake()
+        self._move_to(changes[-1].revision)
+
+    def _after(self, rows: Rows, position: Revision) -> None:
+        """Judge the ports whose rows were read, and those that could not be trusted until now."""
+        keys = self._bindings.trusted(position)
+        for port_id, view in rows.ports.items():
+            keys += self._bindings.take(port_id, view.life if view is not None else None, rows.revision, position)
+        self._bindings.judge(keys)
+
+    def _move_to(self, position: Revision) -> None:
+        self._position = position
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def _keep_switches(self, tasks: asyncio.TaskGroup) -> None:
+        """Have a worker for every switch of the inventory, and none for any other."""
+        present = {name: switch for name, switch in self._intent.topology.switches.items() if self._keeps(switch)}
+        for name, (switch, task) in list(self._kept.items()):
+            if present.get(name) != switch:
+                task.cancel()
+                del self._kept[name], self._workers[name]
+        for name in self._statuses.keys() - present.keys():
+            del self._statuses[name]
+            self._reporter.tell_status(name, None)
+        for name, switch in present.items():
+            if name not in self._kept:
+                reconciler = SwitchReconciler(name, partial(self._drivers, switch))
+                worker = SwitchWorker(reconciler, self, self._clock, self._io_slots)
+                self._workers[name] = worker
+                self._kept[name] = (switch, tasks.create_task(worker.run(), name=f"fabric-{name}"))
+
+    def _keeps(self, switch: Switch) -> bool:
+        return self._intent.topology.pools(switch.site) is not None
+
+
+def _read(snapshot: Snapshot) -> tuple[Rows, Mapping[SwitchName, SwitchStatus]]:
+    return read_all(snapshot), snapshot.switch_statuses()

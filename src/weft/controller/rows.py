@@ -1,0 +1,128 @@
+"""From the store to the index of intent: all rows at the start, then the present rows of what changed."""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from weft.fabric.intent_index import FabricIntent, Touched
+from weft.fabric.numbering import Numbering
+from weft.model.ids import Epoch, NetworkId, PortId, Revision, RouterId, SubnetId
+from weft.model.intent import LeafVlan, Network, Realization, Realizer, Router, RouterInterface, Subnet
+from weft.model.inventory import Inventory
+from weft.ports.lifecycle import Lifecycle
+from weft.store import Change, Kind, PortView, Snapshot
+
+INVENTORY_KINDS = frozenset({Kind.INVENTORY, Kind.SWITCH})
+"""What makes the whole inventory be read again."""
+
+FABRIC_KINDS = INVENTORY_KINDS | {
+    Kind.NETWORK,
+    Kind.SUBNET,
+    Kind.ROUTER,
+    Kind.ROUTER_INTERFACE,
+    Kind.PORT,
+    Kind.LEAF_VLAN,
+}
+"""What a fabric depends on; other changes are not read."""
+
+
+class Rows(msgspec.Struct, kw_only=True):
+    """Rows as they were at a revision; None stands for one that is gone."""
+
+    revision: Revision
+    inventory: tuple[Inventory, Numbering] | None = None
+    networks: Mapping[NetworkId, Network | None] = {}
+    subnets: Mapping[SubnetId, Subnet | None] = {}
+    routers: Mapping[RouterId, Router | None] = {}
+    interfaces: Mapping[tuple[RouterId, SubnetId], RouterInterface | None] = {}
+    vlans: Mapping[tuple[str, NetworkId], LeafVlan | None] = {}
+    ports: Mapping[PortId, PortView | None] = {}
+
+
+def read_all(snapshot: Snapshot) -> Rows:
+    """Return every row that a fabric depends on."""
+    return Rows(
+        revision=snapshot.revision(),
+        inventory=(snapshot.inventory(), snapshot.numbering()),
+        networks={row.id: row for row in snapshot.networks()},
+        subnets={row.id: row for row in snapshot.subnets()},
+        routers={row.id: row for row in snapshot.routers()},
+        interfaces={(row.router_id, row.subnet_id): row for row in snapshot.router_interfaces()},
+        vlans={(row.domain, row.network_id): row for row in snapshot.leaf_vlans()},
+        ports={view.port.id: view for view in snapshot.ports()},
+    )
+
+
+def read_changed(snapshot: Snapshot, changes: Iterable[Change]) -> Rows:
+    """Return the present rows of what changed; they may be newer than the changes."""
+    ids: dict[Kind, dict[str, None]] = {}
+    for change in changes:
+        ids.setdefault(change.kind, {})[change.id] = None
+    of_routers = [_pair(id_) for id_ in ids.get(Kind.ROUTER_INTERFACE, ())]
+    domains = [_pair(id_) for id_ in ids.get(Kind.LEAF_VLAN, ())]
+    return Rows(
+        revision=snapshot.revision(),
+        inventory=(snapshot.inventory(), snapshot.numbering()) if INVENTORY_KINDS & ids.keys() else None,
+        networks={NetworkId(id_): snapshot.network(NetworkId(id_)) for id_ in ids.get(Kind.NETWORK, ())},
+        subnets={SubnetId(id_): snapshot.subnet(SubnetId(id_)) for id_ in ids.get(Kind.SUBNET, ())},
+        routers={RouterId(id_): snapshot.router(RouterId(id_)) for id_ in ids.get(Kind.ROUTER, ())},
+        interfaces=_interfaces(snapshot, [(RouterId(router), SubnetId(subnet)) for router, subnet in of_routers]),
+        vlans={
+            (domain, NetworkId(network)): snapshot.leaf_vlan(domain, NetworkId(network)) for domain, network in domains
+        },
+        ports=_ports(snapshot, [PortId(id_) for id_ in ids.get(Kind.PORT, ())]),
+    )
+
+
+def feed(intent: FabricIntent, rows: Rows) -> Touched:
+    """Put rows into the index; return the switches that they touch."""
+    touched: Touched = set()
+    if rows.inventory is not None:
+        touched |= intent.put_inventory(*rows.inventory)
+    for network_id, network in rows.networks.items():
+        touched |= intent.put_network(network) if network is not None else intent.delete_network(network_id)
+    for subnet_id, subnet in rows.subnets.items():
+        touched |= intent.put_subnet(subnet) if subnet is not None else intent.delete_subnet(subnet_id)
+    for router_id, router in rows.routers.items():
+        touched |= intent.put_router(router) if router is not None else intent.delete_router(router_id)
+    for at, attached in rows.interfaces.items():
+        if attached is not None:
+            touched |= intent.put_router_interface(attached)
+        else:
+            touched |= intent.delete_router_interface(*at)
+    for where, vlan in rows.vlans.items():
+        touched |= intent.put_leaf_vlan(vlan) if vlan is not None else intent.delete_leaf_vlan(*where)
+    for port_id, view in rows.ports.items():
+        if view is not None:
+            touched |= intent.put_port(view.port, view.life.bindings)
+        else:
+            touched |= intent.delete_port(port_id)
+    return touched
+
+
+def fabric_realizations(life: Lifecycle) -> dict[Epoch, Realization]:
+    """Return what the rows say that the fabric has realized, by epoch."""
+    return {each.epoch: each for each in life.realizations if each.realizer is Realizer.FABRIC}
+
+
+def _interfaces(
+    snapshot: Snapshot, keys: list[tuple[RouterId, SubnetId]]
+) -> dict[tuple[RouterId, SubnetId], RouterInterface | None]:
+    found: dict[tuple[RouterId, SubnetId], RouterInterface | None] = dict.fromkeys(keys)
+    for router_id in dict.fromkeys(router_id for router_id, _ in keys):
+        for interface in snapshot.router_interfaces(router_id):
+            key = (router_id, interface.subnet_id)
+            if key in found:
+                found[key] = interface
+    return found
+
+
+def _ports(snapshot: Snapshot, ids: list[PortId]) -> dict[PortId, PortView | None]:
+    found: dict[PortId, PortView | None] = dict.fromkeys(ids)
+    found.update({view.port.id: view for view in snapshot.ports(ids=ids)} if ids else {})
+    return found
+
+
+def _pair(id_: str) -> tuple[str, str]:
+    first, _, second = id_.partition("/")
+    return first, second

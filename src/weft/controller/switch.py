@@ -1,0 +1,142 @@
+"""One switch taken to its desired state: observe, plan, apply, verify. Each can be called alone.
+
+Nothing here knows a port or keeps a schedule: weft.controller.worker does. What always holds: a plan is made from what
+was read from the device, and after an apply the device is read again, whatever the apply said.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+import structlog
+from msgspec.structs import replace
+
+from weft.fabric.carriage import Element, element_of, first_reason, rests_on
+from weft.fabric.config import SwitchConfig
+from weft.fabric.plan import ChangeGatewayMac, Reasons, Step, SwitchPlan, no_reasons, plan
+from weft.model.errors import Permanent, Transient
+from weft.model.ids import SwitchName
+from weft.switches.driver import Observed, SwitchDriver
+
+T = TypeVar("T")
+
+OBSERVE_TIMEOUT_S = 20.0
+"""A switch that has not told its state by then is taken to be unreachable."""
+
+APPLY_TIMEOUT_S = 60.0
+"""A switch that has not taken a plan by then is taken to be unreachable; what it took is read when it is back."""
+
+RETRY_AFTER_S = 1.0
+"""What a Transient made here suggests; the worker keeps its own schedule."""
+
+log = structlog.get_logger()
+
+
+class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
+    """How one reconciliation ended: what is there now, what is still to be done, and what the switch refused."""
+
+    observed: Observed
+    left: SwitchPlan
+    refused: dict[Element, str] = {}
+    """Why, by element. Empty although something is left: the switch took it, and does not show it yet."""
+
+
+class SwitchReconciler:
+    """Reads and writes one switch through its driver. Serial: one call at a time."""
+
+    def __init__(self, switch: SwitchName, connect: Callable[[], SwitchDriver]) -> None:
+        self.switch = switch
+        self._connect = connect
+        self._driver: SwitchDriver | None = None
+
+    async def observe(self) -> Observed:
+        """Read the switch. Raises Transient if it can't be reached, Permanent if it can't be understood."""
+        return await self._within(OBSERVE_TIMEOUT_S, self._connected().observe())
+
+    def plan(self, observed: Observed, desired: SwitchConfig, why: Reasons = no_reasons) -> SwitchPlan:
+        """Return what takes the switch from what was observed to what is desired."""
+        return plan(observed.config, desired, why)
+
+    async def apply(self, steps: SwitchPlan, desired: SwitchConfig, observed: Observed) -> None:
+        """Make the plan. Raises Transient (try again) or Permanent (a step was refused; those before it are made)."""
+        log.info("plan_applied", switch=self.switch, steps=len(steps.steps), lines=steps.lines())
+        await self._within(APPLY_TIMEOUT_S, self._connected().apply(steps, desired, observed))
+
+    async def verify(self, desired: SwitchConfig, refused: dict[Element, str]) -> Reconciled:
+        """Read the switch again and tell what it still lacks."""
+        observed = await self.observe()
+        return Reconciled(observed=observed, left=self.plan(observed, desired), refused=refused)
+
+    async def reconcile(self, observed: Observed, desired: SwitchConfig, why: Reasons = no_reasons) -> Reconciled:
+        """Plan, apply and verify. A refused step does not stop the others: they are then tried one by one."""
+        steps = self.plan(observed, desired, why)
+        if not steps:
+            return Reconciled(observed=observed, left=steps)
+        refused: dict[Element, str] = {}
+        try:
+            await self.apply(steps, desired, observed)
+        except Permanent as error:
+            log.warning("plan_refused", switch=self.switch, reason=error.message, steps=len(steps.steps))
+            refused = await self._one_by_one(desired)
+        return await self.verify(desired, refused)
+
+    async def close(self) -> None:
+        """Let go of the switch."""
+        if self._driver is not None:
+            await self._driver.close()
+
+    def _connected(self) -> SwitchDriver:
+        """Return the driver, made when it is first needed: a switch that weft can't speak to fails then, and alone."""
+        if self._driver is None:
+            self._driver = self._connect()
+        return self._driver
+
+    async def _one_by_one(self, desired: SwitchConfig) -> dict[Element, str]:
+        """Make every step that can be made, each alone; return the elements that were refused, and why.
+
+        The switch is read after each, since a refused step may have left half of itself. Ends, because each round
+        makes a step or counts its element as refused.
+        """
+        refused: dict[Element, str] = {}
+        tried: set[Step] = set()
+        while True:
+            observed = await self.observe()
+            step = _next_step(plan(observed.config, desired).steps, observed.config, refused)
+            if step is None:
+                return refused
+            element = element_of(step)
+            waiting = rests_on(step, observed.config)
+            if waiting:
+                refused[element] = first_reason(waiting, refused) or "what it rests on is not there"
+            elif step in tried:
+                refused[element] = "the switch took it, but does not show it"
+            else:
+                tried.add(step)
+                single = SwitchPlan(switch=self.switch, steps=(step,), reasons=("",))
+                target = replace(step.made(observed.config), gateway_mac=desired.gateway_mac)
+                try:
+                    await self.apply(single, target, observed)
+                except Permanent as error:
+                    refused[element] = error.message
+
+    async def _within(self, limit_s: float, call: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(limit_s):
+                return await call
+        except TimeoutError:
+            message = f"switch {self.switch} gave no answer within {limit_s:g} s"
+            raise Transient(message, retry_after_s=RETRY_AFTER_S) from None
+        except OSError as error:
+            message = f"switch {self.switch} cannot be reached: {error}"
+            raise Transient(message, retry_after_s=RETRY_AFTER_S) from error
+
+
+def _next_step(steps: tuple[Step, ...], config: SwitchConfig, refused: dict[Element, str]) -> Step | None:
+    """Return the first step that was not refused. The MAC address of gateways that are not there yet is no step: the
+    segments will bring it."""
+    gateways = any(segment.gateways for segment in config.segments)
+    for step in steps:
+        if element_of(step) not in refused and (gateways or not isinstance(step, ChangeGatewayMac)):
+            return step
+    return None

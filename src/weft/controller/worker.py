@@ -1,0 +1,218 @@
+"""One switch, kept as it shall be: when to look at it, when to try again, and what is known of it.
+
+A worker is woken by changes, never polls for them, and looks at its switch anew every RESYNC_S in any case. Changes
+that come while it works are taken together in its next round. What it trusts to be on the switch is what it last read
+there; after any failure it trusts nothing and reads first.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from weft.controller.clock import Clock, woken_or_after
+from weft.controller.switch import Reconciled, SwitchReconciler
+from weft.fabric.carriage import Carried, Element, named
+from weft.fabric.config import SwitchConfig
+from weft.fabric.plan import Reasons, plan
+from weft.model.errors import Permanent, Transient
+from weft.model.ids import SwitchName
+from weft.store.views import SwitchState
+from weft.switches.driver import Observed
+
+RESYNC_S = 60.0
+"""A switch is looked at again after this time although nothing changed: drift is seen, what it refused is retried."""
+
+BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 4.0, 8.0, 15.0)
+"""Pauses between attempts at a switch that fails in passing; the last one repeats. A reboot is met within 2 s, a switch
+that is gone for long costs little."""
+
+CHANGE_RETRY_S = 1.0
+"""During a pause a change is tried at once, but not within this time of the last failure."""
+
+MAX_DIFFERENCES_TOLD = 3
+"""A status names at most this many lines that differ."""
+
+log = structlog.get_logger()
+
+
+class Surroundings(Protocol):
+    """What a worker asks and tells; weft.controller.fabric is it."""
+
+    def desired(self, switch: SwitchName) -> SwitchConfig:
+        """Return what the switch shall be now."""
+
+    def reasons(self, switch: SwitchName) -> Reasons:
+        """Return what tells why a step is to be made."""
+
+    def compared(self, switch: SwitchName, before: Carried | None) -> None:
+        """Hear that the switch was found otherwise than it was left, `before` (None: never looked at before)."""
+
+    def looked_at(self, switch: SwitchName) -> None:
+        """Hear that more, or less, is known of the switch than before."""
+
+    def stands(self, switch: SwitchName, state: SwitchState, reason: str) -> None:
+        """Hear how the switch stands to what it shall be."""
+
+
+class SwitchWorker:
+    """The task that keeps one switch. `run` it; `wake` it when something changed, `kick` it to look at the device."""
+
+    def __init__(
+        self, reconciler: SwitchReconciler, around: Surroundings, clock: Clock, io_slots: asyncio.Semaphore
+    ) -> None:
+        self.switch = reconciler.switch
+        self.carried: Carried | None = None
+        """What is known to be on the switch; None while nothing is."""
+        self.refused: Mapping[Element, str] = {}
+        """What the switch refused in the last round, and why."""
+        self.trouble = ""
+        """Why nothing is known of the switch; empty, too, before it was looked at."""
+        self.hopeless = False
+        """Whether that trouble is one that waiting does not end."""
+        self.observed: Observed | None = None
+        """What was last read from the switch, however long ago."""
+        self._reconciler = reconciler
+        self._around = around
+        self._clock = clock
+        self._io_slots = io_slots
+        self._left_as: Carried | None = None
+        self._dealt_with: SwitchConfig | None = None
+        self._half_applied = False
+        self._failures = 0
+        self._resync_at = 0.0
+        self._wake = asyncio.Event()
+        self._kicked = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._pausing = False
+
+    def wake(self) -> None:
+        """Have the switch brought to what it shall be now."""
+        if not self._pausing:
+            self._idle.clear()
+        self._wake.set()
+
+    def kick(self) -> None:
+        """Have the switch looked at now, even if nothing changed, even during a pause."""
+        self._kicked.set()
+        self._idle.clear()
+        self._wake.set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the worker waits: for a change, or for its next attempt."""
+        return self._idle.is_set()
+
+    async def idle(self) -> None:
+        """Return when the worker waits: for a change, or for its next attempt."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Keep the switch, until cancelled."""
+        try:
+            while True:
+                kicked = self._kicked.is_set()
+                self._wake.clear()
+                self._kicked.clear()
+                pause_s = await self._round(look=kicked)
+                await self._rest(pause_s)
+        finally:
+            await self._reconciler.close()
+
+    async def _rest(self, pause_s: float) -> None:
+        """Wait for a change or until `pause_s` is over; after a failure, for no change within CHANGE_RETRY_S."""
+        if self._failures:
+            first_s = min(pause_s, CHANGE_RETRY_S)
+            self._pausing = True
+            self._idle.set()
+            await woken_or_after(self._kicked, first_s, self._clock)
+            self._pausing = False
+            pause_s -= first_s
+        if pause_s > 0 and not self._wake.is_set():
+            self._idle.set()
+            await woken_or_after(self._wake, pause_s, self._clock)
+        self._idle.clear()
+
+    async def _round(self, *, look: bool) -> float:
+        """Bring the switch to what it shall be, if it is not known to be that. Return how long to rest, in seconds."""
+        fresh = look or self.carried is None or self._clock.now() >= self._resync_at
+        try:
+            desired = self._around.desired(self.switch)
+            if not fresh and desired == self._dealt_with:
+                return self._until_resync()
+            async with self._io_slots:
+                ended = await self._reconcile(desired, fresh=fresh)
+        except Transient as error:
+            return self._failed(SwitchState.UNREACHABLE, error.message)
+        except Permanent as error:
+            return self._failed(SwitchState.FAILED, error.message, hopeless=True)
+        except Exception as error:
+            log.exception("switch_round_failed", switch=self.switch)
+            return self._failed(SwitchState.FAILED, f"unexpected: {error!r}")
+        return self._ended(ended, desired)
+
+    async def _reconcile(self, desired: SwitchConfig, *, fresh: bool) -> Reconciled:
+        if fresh or self.observed is None:
+            self.observed = await self._reconciler.observe()
+            self._compare(self.observed, desired)
+        self._half_applied = True
+        why = self._around.reasons(self.switch)
+        return await self._reconciler.reconcile(self.observed, desired, why)
+
+    def _compare(self, observed: Observed, desired: SwitchConfig) -> None:
+        """Tell what was found on a switch that was looked at afresh, if it is not as it was left."""
+        before, self.carried = self._left_as, Carried(observed.config)
+        self._resync_at = self._clock.now() + RESYNC_S
+        if before is not None and before.config == observed.config:
+            return
+        if before is not None and not self._half_applied:
+            drift = plan(before.config, observed.config).lines()
+            log.warning("drift_found", switch=self.switch, lines=drift)
+            self._around.stands(self.switch, SwitchState.PENDING, f"drift: {_some(drift)}")
+        elif differs := plan(observed.config, desired):
+            self._around.stands(self.switch, SwitchState.PENDING, f"to be configured: {_some(differs.lines())}")
+        self._around.compared(self.switch, before)
+
+    def _ended(self, ended: Reconciled, desired: SwitchConfig) -> float:
+        self.observed = ended.observed
+        self.carried = self._left_as = Carried(ended.observed.config)
+        self.refused = ended.refused
+        self.hopeless = self._half_applied = False
+        self.trouble = ""
+        self._dealt_with = None if ended.left and not ended.refused else desired
+        self._failures = self._failures + 1 if self._dealt_with is None else 0
+        lines = ended.left.lines()
+        if not ended.left:
+            self._around.stands(self.switch, SwitchState.IN_SYNC, "")
+        elif ended.refused:
+            reasons = [f"{named(element)}: {reason}" for element, reason in ended.refused.items()]
+            self._around.stands(self.switch, SwitchState.FAILED, f"refused: {_some(reasons)}")
+        else:
+            log.warning("switch_differs", switch=self.switch, lines=lines, attempt=self._failures)
+            self._around.stands(self.switch, SwitchState.PENDING, f"not shown by the switch yet: {_some(lines)}")
+        self._around.looked_at(self.switch)
+        return self._backoff() if self._failures else self._until_resync()
+
+    def _failed(self, state: SwitchState, reason: str, *, hopeless: bool = False) -> float:
+        """Trust nothing, and try again later; a switch that refuses to be looked at, at the next resync."""
+        self._failures += 1
+        log.warning("switch_failed", switch=self.switch, state=state, reason=reason, attempt=self._failures)
+        self.carried = self._dealt_with = None
+        self.refused = {}
+        self.trouble, self.hopeless = reason, hopeless
+        self._around.stands(self.switch, state, reason)
+        self._around.looked_at(self.switch)
+        return RESYNC_S if hopeless else self._backoff()
+
+    def _backoff(self) -> float:
+        return BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]
+
+    def _until_resync(self) -> float:
+        return max(self._resync_at - self._clock.now(), 0.0)
+
+
+def _some(lines: Sequence[str]) -> str:
+    shown = lines[:MAX_DIFFERENCES_TOLD]
+    rest = f" and {len(lines) - len(shown)} more" if len(lines) > len(shown) else ""
+    return "; ".join(shown) + rest

@@ -1,0 +1,95 @@
+"""What every switch driver does, and the choice of one by the switch's dialect."""
+
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from weft.fabric.config import SwitchConfig
+from weft.fabric.plan import SwitchPlan
+from weft.model.errors import Permanent
+from weft.model.ids import SwitchName
+from weft.model.inventory import Dialect, Switch
+
+
+class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the controller logs in to switches."""
+
+    key_file: Path
+    """The private key, in OpenSSH's form."""
+    user: str = "root"
+    known_hosts: Path | None = None
+    """Host keys that are accepted. With `record_hosts`, the key of a switch that is not in it is written there at the
+    first login (trust on first use), and every later login must show the same. None: the keys are remembered only as
+    long as the process runs."""
+    record_hosts: bool = True
+
+
+class Session(msgspec.Struct, frozen=True, order=True, kw_only=True):
+    """A BGP session as the switch sees it; `state` is BGP's own (RFC 4271): ``Established``, ``Active``, ..."""
+
+    peer: str
+    peer_address: str
+    family: str
+    state: str
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a switch says of itself that is no configuration."""
+
+    layout: str = ""
+    sessions: tuple[Session, ...] = ()
+
+    @property
+    def sessions_up(self) -> int:
+        """How many sessions are established."""
+        return sum(session.state == "Established" for session in self.sessions)
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read from a switch.
+
+    What is on the switch only in part stands in `config` with the number 0 (a VRF's l3vni, a segment's mtu_bytes, an
+    attachment's vni, a link's peer_asn, the underlay's mtu_bytes): it differs from all that is desired, and is repaired
+    or removed.
+    `drift` names lines of text: ``- missing`` or ``+ too much``.
+    """
+
+    config: SwitchConfig
+    facts: Facts = Facts()
+    drift: tuple[str, ...] = ()
+
+
+class SwitchDriver(Protocol):
+    """Reads and writes one switch. Calls are made one after the other.
+
+    Errors: Transient (not reachable, not ready: try again) and Permanent (the switch refused: its reason).
+    """
+
+    async def observe(self) -> Observed:
+        """Return what the switch is, read from it now."""
+        ...
+
+    async def apply(self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed) -> None:
+        """Make the switch what is desired, from what was observed; nothing is touched that does not differ.
+
+        It may be called again after any failure, with what is observed then. What it did is to be verified by observe.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give the connection up."""
+        ...
+
+
+def driver_for(switch: Switch, settings: DriverSettings) -> SwitchDriver:
+    """Return the driver of a switch; nothing is connected yet. Raise Permanent if weft cannot drive it."""
+    if switch.management is None:
+        raise Permanent(f"switch {switch.name} has no management address in the inventory, so weft cannot reach it")
+    if switch.dialect is not Dialect.FRR:
+        raise Permanent(
+            f"switch {switch.name}: weft has no driver for dialect '{switch.dialect.value}' yet; it has frr"
+        )
+    from weft.switches.frr.driver import FrrDriver  # noqa: PLC0415 - a driver's libraries load with its first switch
+
+    return FrrDriver(SwitchName(switch.name), switch.management, settings)

@@ -1,0 +1,119 @@
+"""A switch that really models its tables, and faults that strike at a chosen point of input or output."""
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+
+from msgspec.structs import replace
+
+from weft.fabric.carriage import rests_on
+from weft.fabric.config import SwitchConfig
+from weft.fabric.plan import AddSegment, ChangeSegment, Step, SwitchPlan
+from weft.model.errors import Permanent, Transient
+from weft.model.ids import SwitchName
+from weft.switches.driver import Observed
+
+
+class Fault(StrEnum):
+    """What happens at a struck point."""
+
+    BEFORE = "before"  # the connection is gone before anything happened
+    AFTER = "after"  # it happened, but the answer was lost
+    WIPED = "wiped"  # a switch was replaced by an empty one, right then
+    REFUSED = "refused"  # the switch refuses this once
+    DEFECT = "defect"  # an error that nobody foresaw
+
+
+class Faults:
+    """Counts points of input and output, and strikes at one of them. `at` None: at none."""
+
+    def __init__(self, fault: Fault = Fault.BEFORE, at: int | None = None) -> None:
+        self.fault = fault
+        self.at = at
+        self.points: list[str] = []
+
+    def strikes(self, point: str) -> Fault | None:
+        self.points.append(point)
+        return self.fault if len(self.points) - 1 == self.at else None
+
+
+class FakeSwitch:
+    """The device: tables, and how it misbehaves. What it did stands in `calls`."""
+
+    def __init__(self, name: SwitchName, faults: Faults | None = None) -> None:
+        self.name = name
+        self.faults = faults or Faults()
+        self.reachable = True
+        self.refuses: Callable[[Step], str | None] = lambda _: None
+        self.open = asyncio.Event()
+        self.open.set()
+        self.calls: list[str] = []
+        self.closed = 0
+        self.config = SwitchConfig(name=name, underlay=None)
+
+    def wipe(self) -> None:
+        """Be replaced by an empty switch of the same name."""
+        self.config = SwitchConfig(name=self.name, underlay=None)
+
+    def make(self, step: Step, gateway_mac: str) -> None:
+        """Make one step, as a device would: what it rests on has to be there."""
+        missing = rests_on(step, self.config)
+        assert not missing, f"{self.name}: {step.before()} -> {step.after()} rests on {missing}, which is not there"
+        self.config = step.made(self.config)
+        if isinstance(step, AddSegment | ChangeSegment) and any(each.gateways for each in self.config.segments):
+            self.config = replace(self.config, gateway_mac=gateway_mac)
+
+    @property
+    def applied(self) -> int:
+        """How many plans were applied."""
+        return sum(call.startswith("apply") for call in self.calls)
+
+    @property
+    def observed(self) -> int:
+        """How often it was read."""
+        return self.calls.count("observe")
+
+
+class FakeDriver:
+    """A connection to a FakeSwitch."""
+
+    def __init__(self, device: FakeSwitch) -> None:
+        self._device = device
+
+    async def observe(self) -> Observed:
+        device = self._device
+        device.calls.append("observe")
+        await self._point("observe", lambda: None)
+        return Observed(config=device.config)
+
+    async def apply(self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed) -> None:
+        device = self._device
+        device.calls.append(f"apply {len(plan.steps)}")
+        assert observed.config.name == desired.name == device.name
+        for step in plan.steps:
+            reason = device.refuses(step)
+            if reason is not None:
+                raise Permanent(reason)
+            await self._point(f"{step.op} {step.noun}", lambda step=step: device.make(step, desired.gateway_mac))
+
+    async def close(self) -> None:
+        self._device.closed += 1
+
+    async def _point(self, what: str, happen: Callable[[], None]) -> None:
+        """Do one thing over the wire: slowly, if the device is, and with the fault that strikes here."""
+        device = self._device
+        await asyncio.sleep(0)
+        await device.open.wait()
+        fault = device.faults.strikes(f"{device.name} {what}")
+        if not device.reachable or fault is Fault.BEFORE:
+            raise Transient(f"{device.name} does not answer", retry_after_s=1.0)
+        if fault is Fault.WIPED:
+            device.wipe()
+            raise ConnectionResetError(f"{device.name} is rebooting")
+        if fault is Fault.REFUSED:
+            raise Permanent(f"{device.name} does not want to {what}")
+        if fault is Fault.DEFECT:
+            raise ZeroDivisionError(f"a defect at {what}")
+        happen()
+        if fault is Fault.AFTER:
+            raise Transient(f"{device.name} gave no answer", retry_after_s=1.0)
