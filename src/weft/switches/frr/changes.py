@@ -1,0 +1,226 @@
+"""What leads from the links that are there to those that are wanted, as lines for `ip -batch` and `bridge -batch`.
+
+Links that are in the way (same name, VNI, VLAN or prefix) go first; what is new comes by dependency: bridges and VRFs
+with their addresses, then what is plugged into them; the rest of what is marked and not wanted goes last. A line is
+only there if something differs.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from weft.model.errors import Permanent
+from weft.switches.frr.kernel import OWN_SPACE, Link, Space, Table, Where
+
+VXLAN_PORT = 4789  # RFC 7348
+_MASTERS = frozenset({"bridge", "vrf"})
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Lines for one run of a tool in one space; `tool` is ``ip`` or ``bridge``."""
+
+    tool: str
+    space: Space
+    lines: tuple[str, ...]
+
+
+class LinkChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """Batches in the order in which they are to be run. `made`: the links that are made, anew or for the first time."""
+
+    first: tuple[Batch, ...] = ()
+    masters: tuple[Batch, ...] = ()
+    links: tuple[Batch, ...] = ()
+    ports: tuple[Batch, ...] = ()
+    last: tuple[Batch, ...] = ()
+    made: frozenset[Where] = frozenset()
+
+    def __bool__(self) -> bool:
+        return any((self.first, self.masters, self.links, self.ports, self.last))
+
+
+def link_changes(have: Table, want: Table) -> LinkChanges:
+    """Return what leads from one table to the other. Raise Permanent if a cable's interface is not on the switch."""
+    ends = {link.peer for link in want.values()}
+    cables = (where for where, link in want.items() if where[0] == OWN_SPACE and not link.kind and where not in ends)
+    absent = sorted(where[1] for where in cables if where not in have)
+    if absent:
+        there = ", ".join(sorted(name for space, name in have if space == OWN_SPACE and name != "lo"))
+        raise Permanent(f"the switch has no interface {', '.join(absent)}; it has {there}")
+    made = {where for where, link in want.items() if _must_be_made(where, link, have)}
+    made |= {link.peer for where, link in want.items() if link.peer and where in made}
+    doomed = {where for where, link in have.items() if link.is_marked and not link.is_veth_end and where not in want}
+    early = {where for where in doomed if _is_in_the_way(where, have[where], want, made)}
+    early |= {where for where in made if where in have and want[where].kind}
+    present = {where: link for where, link in have.items() if where not in made}
+    orphaned = {link.name for (space, _), link in have.items() if (space, link.name) in made and link.kind in _MASTERS}
+    return LinkChanges(
+        first=_batches("ip", ((where, [_delete(where)]) for where in sorted(early))),
+        masters=_batches("ip", _of(want, made, present, orphaned, masters=True)),
+        links=_batches(
+            "ip", (((OWN_SPACE, where[1]), [_create(where, want[where])]) for where in _new_links(want, made))
+        ),
+        ports=(
+            *_batches("ip", _of(want, made, present, orphaned, masters=False)),
+            *_batches("ip", ((where, [f"link set {where[1]} nomaster"]) for where in _left_ports(have, want, doomed))),
+            *_batches("bridge", _vlan_lines(want, present)),
+        ),
+        last=_batches("ip", ((where, [_delete(where)]) for where in sorted(doomed - early))),
+        made=frozenset(made),
+    )
+
+
+def is_as_wanted(where: Where, link: Link, have: Table) -> bool:
+    """Tell whether a link is there and needs no change."""
+    return where in have and not _must_be_made(where, link, have) and not _settle(link, have[where])
+
+
+def _must_be_made(where: Where, link: Link, have: Table) -> bool:
+    if not link.kind:
+        return False
+    present = have.get(where)
+    if present is None or (link.peer and link.peer not in have):
+        return True
+    fixed = ("kind", "vni", "local", "vlan_id", "lower", "table")
+    return any(getattr(link, field) not in (None, getattr(present, field)) for field in fixed)
+
+
+def _is_in_the_way(where: Where, link: Link, want: Table, made: set[Where]) -> bool:
+    fresh = [want[each] for each in made if each in want]
+    if any(link.name == each.name for each in fresh):
+        return True
+    if link.vni is not None and any(link.vni == each.vni for each in fresh):
+        return True
+    if link.vlan_id is not None and any((link.vlan_id, link.lower) == (each.vlan_id, each.lower) for each in fresh):
+        return True
+    wanted = [address for (space, _), each in want.items() if space == where[0] for address in each.addresses or ()]
+    return any(_overlap(one, other) for one in link.addresses or () for other in wanted)
+
+
+def _overlap(one: str, other: str) -> bool:
+    a, b = ipaddress.ip_interface(one).network, ipaddress.ip_interface(other).network
+    return a.version == b.version and a.overlaps(b)
+
+
+def _new_links(want: Table, made: set[Where]) -> list[Where]:
+    return sorted(where for where in made if where in want and want[where].kind not in {"", *_MASTERS})
+
+
+def _of(
+    want: Table, made: set[Where], present: Table, orphaned: set[str], *, masters: bool
+) -> Iterator[tuple[Where, list[str]]]:
+    for where, link in sorted(want.items(), key=lambda item: item[0]):
+        if (link.kind in _MASTERS) == masters:
+            there = present.get(where)
+            if there is not None and there.master in orphaned:
+                there = msgspec.structs.replace(there, master="")
+            create = [_create(where, link)] if masters and where in made else []
+            lines = create + _settle(link, there)
+            if lines:
+                yield where, lines
+
+
+def _create(where: Where, link: Link) -> str:
+    space = f" netns {where[0]}" if where[0] and link.kind not in _MASTERS else ""
+    mtu = f" mtu {link.mtu_bytes}" if link.mtu_bytes else ""
+    mac = f" address {link.mac}" if link.mac else ""
+    head = f"link add {link.name}"
+    match link.kind:
+        case "vxlan":
+            return (
+                f"{head}{space}{mtu}{mac} type vxlan id {link.vni} local {link.local} dstport {VXLAN_PORT} nolearning"
+            )
+        case "veth":
+            assert link.peer is not None
+            inner = f" netns {link.peer[0]}" if link.peer[0] else ""
+            return f"{head}{mtu} type veth peer name {link.peer[1]}{mtu}{inner}"
+        case "vlan":
+            return f"{head} link {link.lower}{mtu}{mac} type vlan id {link.vlan_id}"
+        case "vrf":
+            return f"{head} type vrf table {link.table}"
+        case _:
+            filtering = " vlan_filtering 1 vlan_default_pvid 0" if link.vlan_aware else ""
+            return f"{head}{mtu}{mac} type bridge mcast_snooping 0{filtering}"
+
+
+def _settle(link: Link, there: Link | None) -> list[str]:
+    """Return what makes a link that exists as it shall be; `there` is None if it has just been made."""
+    name = link.name
+    lines: list[str] = []
+    if there is None and (link.kind or link.is_veth_end):
+        lines.append(f"link set {name} addrgenmode none")
+    if link.alias is not None and (there is None or there.alias != link.alias):
+        lines.append(f"link set {name} alias {link.alias}")
+    if there is not None and link.mtu_bytes not in (None, there.mtu_bytes):
+        lines.append(f"link set {name} mtu {link.mtu_bytes}")
+    if there is not None and link.mac not in (None, there.mac):
+        lines.append(f"link set {name} address {link.mac}")
+    lines += _master_lines(link, there)
+    lines += _address_lines(link, there)
+    if link.up and (there is None or not there.up):
+        lines.append(f"link set {name} up")
+    return lines
+
+
+def _master_lines(link: Link, there: Link | None) -> list[str]:
+    lines = []
+    present = there.master if there else ""
+    if link.master is not None and link.master != present:
+        lines.append(f"link set {link.name} master {link.master}" if link.master else f"link set {link.name} nomaster")
+    wanted = (link.learning, link.neigh_suppress)
+    if link.learning is not None and (there is None or wanted != (there.learning, there.neigh_suppress) or lines):
+        lines.append(
+            f"link set {link.name} type bridge_slave learning {_switch(link.learning)} "
+            f"neigh_suppress {_switch(bool(link.neigh_suppress))}"
+        )
+    return lines
+
+
+def _switch(on: bool) -> str:
+    return "on" if on else "off"
+
+
+def _address_lines(link: Link, there: Link | None) -> list[str]:
+    if link.addresses is None:
+        return []
+    present = (there.addresses if there else None) or frozenset()
+    gone = [f"addr del {address} dev {link.name}" for address in sorted(present - link.addresses)]
+    fresh = [
+        f"addr add {address} dev {link.name}{' nodad' if ':' in address else ''}"
+        for address in sorted(link.addresses - present)
+    ]
+    return gone + fresh
+
+
+def _left_ports(have: Table, want: Table, doomed: set[Where]) -> list[Where]:
+    """Return the cables' interfaces that are still plugged into a bridge of weft's, and have no business there."""
+    bridges = {where for where, link in have.items() if link.is_marked and link.kind == "bridge"} - doomed
+    return sorted(
+        (space, name)
+        for (space, name), link in have.items()
+        if not link.is_marked and (space, name) not in want and (space, link.master) in bridges
+    )
+
+
+def _vlan_lines(want: Table, present: Table) -> Iterator[tuple[Where, list[str]]]:
+    for where, link in sorted(want.items(), key=lambda item: item[0]):
+        if link.vlans is not None:
+            there = present[where].vlans or frozenset() if where in present else frozenset()
+            own = " self" if link.kind == "bridge" else ""
+            name = link.name
+            lines = [f"vlan del dev {name} vid {vlan.split()[0]}{own}" for vlan in sorted(there - link.vlans)]
+            lines += [f"vlan add dev {name} vid {' '.join(vlan.split())}{own}" for vlan in sorted(link.vlans - there)]
+            if lines:
+                yield where, lines
+
+
+def _delete(where: Where) -> str:
+    return f"link del {where[1]}"
+
+
+def _batches(tool: str, lines: Iterable[tuple[Where, list[str]]]) -> tuple[Batch, ...]:
+    """Gather lines by space, in the order in which the spaces first come."""
+    by_space: dict[Space, list[str]] = {}
+    for (space, _), some in lines:
+        by_space.setdefault(space, []).extend(some)
+    return tuple(Batch(tool, space, tuple(some)) for space, some in by_space.items())

@@ -1,0 +1,168 @@
+"""The driver of FRR switches: observe, plan's apply, over one SSH connection and two scripts."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from weft.fabric.config import SwitchConfig
+from weft.fabric.dialects import frr, frr_text
+from weft.fabric.dialects.frr_text import Tree
+from weft.fabric.plan import SwitchPlan
+from weft.model.errors import Permanent, Transient
+from weft.model.ids import SwitchName
+from weft.switches.driver import DriverSettings, Facts, Observed
+from weft.switches.frr import scripts
+from weft.switches.frr.changes import link_changes
+from weft.switches.frr.kernel import Kernel, Table, Wanted
+from weft.switches.frr.netns import NetnsLayout
+from weft.switches.frr.parts import read_kernel, read_sessions, split
+from weft.switches.ssh import Finished, SshSession
+
+BPF_OBJECT = Path(__file__).with_name("vlan_handoff.bpf.o")
+NEEDED_DAEMONS = frozenset({"zebra", "bgpd", "mgmtd"})
+SETTLE_TRIES = 10
+SETTLE_WAIT_S = 0.03
+"""How often, and how far apart, a switch is read again while zebra has not taken up links that the kernel has."""
+RETRY_AFTER_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Layout(Protocol):
+    """How a SwitchConfig stands in a kernel."""
+
+    name: str
+    sysctls: Mapping[str, str]
+
+    def wanted(self, config: SwitchConfig) -> Wanted:
+        """Return all that the kernel shall hold."""
+        ...
+
+    def read(self, kernel: Kernel, routing: frr.Reading, like: SwitchConfig) -> SwitchConfig:
+        """Return what kernel and routing add up to; what cannot be read is as in `like`."""
+        ...
+
+
+class FrrObserved(Observed, frozen=True, kw_only=True):
+    """What was read, with what apply needs of it."""
+
+    running: Tree
+    kernel: Kernel
+
+
+class FrrDriver:
+    """Drives one FRR switch; see weft.switches.driver.SwitchDriver."""
+
+    def __init__(self, name: SwitchName, management: str, settings: DriverSettings) -> None:
+        self._name = name
+        self._session = SshSession(name, management, settings)
+        self._layout: Layout | None = None
+        self._like = SwitchConfig(name=name, underlay=None)
+        """What was last applied: for the few fields that leave no trace on a switch without links or gateways."""
+
+    async def observe(self) -> FrrObserved:
+        """Return what the switch is, read from it now."""
+        layout = await self._probed()
+        for _ in range(SETTLE_TRIES):
+            observed = await self._read(layout)
+            if not _unknown_vnis(observed.kernel):
+                break
+            await asyncio.sleep(SETTLE_WAIT_S)
+        return observed
+
+    async def apply(self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed) -> None:
+        """Make the switch what is desired, from what was observed."""
+        if desired.underlay is None:
+            raise Permanent(f"switch {self._name}: a configuration without routing cannot be applied")
+        layout = await self._probed()
+        seen = observed if isinstance(observed, FrrObserved) else await self._read(layout)
+        wanted = layout.wanted(desired)
+        script = scripts.apply(
+            seen.kernel,
+            wanted,
+            link_changes(_doubted(seen.kernel), wanted.links),
+            frr.patch(seen.running, frr.render(desired)),
+            bpf_object=_bpf_object(),
+            new_vrfs=[vrf.name for vrf in desired.vrfs if vrf not in seen.config.vrfs],
+        )
+        self._like = desired
+        log.debug("switch_apply", switch=self._name, steps=len(plan.steps))
+        self._check(await self._session.run(script))
+
+    async def close(self) -> None:
+        """Give the connection up."""
+        await self._session.close()
+
+    async def _probed(self) -> Layout:
+        """Return the switch's layout; asked once per connection, since a switch may come back as another."""
+        if self._layout is None or not self._session.is_connected:
+            probed = await self._session.run(scripts.probe())
+            if probed.status:
+                raise self._not_ready(probed.errors or probed.output)
+            if not scripts.is_netns(probed.output):
+                raise Permanent(f"switch {self._name}: the layout with VRF devices is not there yet")
+            self._layout = NetnsLayout()
+        return self._layout
+
+    async def _read(self, layout: Layout) -> FrrObserved:
+        done = await self._session.run(scripts.observe(layout.sysctls, _bpf_object()))
+        parts = split(done.output)
+        daemons = set(parts.get("daemons", "").split())
+        if "end" not in parts or not daemons >= NEEDED_DAEMONS:
+            missing = ", ".join(sorted(NEEDED_DAEMONS - daemons)) or "the end of what was asked for"
+            raise self._not_ready(f"missing: {missing}. {done.errors}")
+        text, _, states = parts["routing"].partition("\nend\n")
+        running = frr_text.parse(text)
+        routing = frr.read(running)
+        kernel = read_kernel(parts, states)
+        return FrrObserved(
+            config=layout.read(kernel, routing, self._like),
+            facts=Facts(layout=layout.name, sessions=read_sessions(states)),
+            drift=routing.drift,
+            running=running,
+            kernel=kernel,
+        )
+
+    def _check(self, done: Finished) -> None:
+        if done.status == 0:
+            return
+        said = _said(done.errors)
+        if scripts.REJECTED in done.errors:
+            raise Permanent(f"switch {self._name} refused the configuration: {said}")
+        raise Transient(f"switch {self._name}: {said}", retry_after_s=RETRY_AFTER_S)
+
+    def _not_ready(self, reason: str) -> Transient:
+        return Transient(f"switch {self._name}: FRR is not ready: {_said(reason)}", retry_after_s=RETRY_AFTER_S)
+
+
+@cache
+def _bpf_object() -> bytes:
+    try:
+        return BPF_OBJECT.read_bytes()
+    except FileNotFoundError:
+        raise Permanent(f"{BPF_OBJECT} is not there: run scripts/bpf (or scripts/setup)") from None
+
+
+def _unknown_vnis(kernel: Kernel) -> set[int]:
+    """Return the VNIs that the kernel has and zebra has not taken up."""
+    return {link.vni for link in kernel.links.values() if link.is_marked and link.vni and link.up} - {
+        *kernel.known_vnis
+    }
+
+
+def _doubted(kernel: Kernel) -> Table:
+    """Return the links as they are, but for those that zebra does not take up: they look wrong, and are made anew."""
+    unknown = _unknown_vnis(kernel)
+    return {
+        where: msgspec.structs.replace(link, local=None) if link.vni in unknown else link
+        for where, link in kernel.links.items()
+    }
+
+
+def _said(errors: str) -> str:
+    return " / ".join(line.strip() for line in errors.strip().splitlines()[-5:])

@@ -1,0 +1,111 @@
+"""What the observing script prints, as values."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from weft.switches.driver import Session
+from weft.switches.frr.kernel import OWN_SPACE, Handoffs, Kernel, Link, Where, documents, read_links, read_vlans
+from weft.switches.frr.scripts import PART
+
+_PROGRAMS = ("from_cable", "from_segment")
+_SPACE = "space "
+
+
+def split(output: str) -> dict[str, str]:
+    """Return the parts of what the observing script printed, by their names."""
+    parts: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in output.splitlines(keepends=True):
+        if line.startswith(PART):
+            lines = parts.setdefault(line.removeprefix(PART).strip(), [])
+        else:
+            lines.append(line)
+    return {name: "".join(some) for name, some in parts.items()}
+
+
+def read_kernel(parts: Mapping[str, str], states: str) -> Kernel:
+    """Return the kernel's state; `states` is what FRR says of its own, in JSON."""
+    own = read_links(OWN_SPACE, _rows(parts["links"]), read_vlans(_rows(parts.get("vlans", ""))))
+    links: dict[Where, Link] = dict(own)
+    spaces, forwarding = set(), set()
+    for name, text in parts.items():
+        if name.startswith(_SPACE):
+            space = name.removeprefix(_SPACE)
+            spaces.add(space)
+            rows = _rows(text)
+            links |= read_links(space, rows, {})
+            if _forwards(rows):
+                forwarding.add(space)
+    return Kernel(
+        links=links,
+        spaces=frozenset(spaces),
+        forwarding=frozenset(forwarding),
+        sysctls=_sysctls(parts["sysctls"]),
+        handoffs=_handoffs(parts, {link.ifindex: link.name for link in own.values()}),
+        known_vnis={int(vni): each.get("tenantVrf", "") for vni, each in _vnis(states).items()},
+    )
+
+
+def read_sessions(states: str) -> tuple[Session, ...]:
+    """Return the BGP sessions, one per peer and address family."""
+    sessions = [
+        Session(peer=peer.get("desc", ""), peer_address=address, family=family, state=peer.get("state", ""))
+        for document in documents(states)
+        if isinstance(document, dict)
+        for family, table in document.items()
+        if isinstance(table, dict) and "peers" in table
+        for address, peer in table["peers"].items()
+    ]
+    return tuple(sorted(sessions))
+
+
+def _rows(text: str) -> list[Mapping[str, Any]]:
+    """Return the rows of all JSON arrays in a text, a line each."""
+    return [row for line in text.splitlines() if line.startswith("[") for row in json.loads(line)]
+
+
+def _forwards(rows: list[Mapping[str, Any]]) -> bool:
+    """Tell whether a space forwards both families, and does not check the way back."""
+    settings = {row["family"]: row for row in rows if row.get("interface") == "all"}
+    v4, v6 = settings.get("inet", {}), settings.get("inet6", {})
+    return bool(v4.get("forwarding") and v6.get("forwarding")) and v4.get("rp_filter") in (None, "off")
+
+
+def _sysctls(text: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _vnis(states: str) -> dict[str, Mapping[str, Any]]:
+    """Return the document of `show evpn vni json`: its keys are numbers."""
+    for document in documents(states):
+        if isinstance(document, dict) and document and all(key.isdigit() for key in document):
+            return document
+    return {}
+
+
+def _handoffs(parts: Mapping[str, str], names: Mapping[int, str]) -> Handoffs:
+    if "handoff" not in parts:
+        return Handoffs()
+    ids = {_id(parts[program]): program for program in _PROGRAMS}
+    attached = (each for net in _rows(parts["programs"]) for each in net.get("tc", ()))
+    programs = {
+        each["devname"]: ids[each["id"]]
+        for each in attached
+        if each.get("kind") == "clsact/ingress" and each["id"] in ids
+    }
+    entries: dict[tuple[str, int], tuple[str, int]] = {}
+    raw_keys: dict[tuple[int, int], tuple[str, int] | None] = {}
+    for row in _rows(parts["handoff"]):
+        key, value = row["formatted"]["key"], row["formatted"]["value"]
+        name = names.get(key["ifindex"])
+        raw_keys[key["ifindex"], key["vlan"]] = (name, key["vlan"]) if name else None
+        if name:
+            to = names.get(value["ifindex"], "gone") if value["ifindex"] else ""
+            entries[name, key["vlan"]] = (to, value["vlan"])
+    return Handoffs(entries=entries, programs=programs, raw_keys=raw_keys, loaded=True)
+
+
+def _id(text: str) -> int:
+    return next((int(document["id"]) for document in documents(text) if isinstance(document, dict)), 0)

@@ -1,0 +1,76 @@
+"""What both layouts do alike when they add up what was read: underlay, management, gateway MAC.
+
+What is there only in part is given the number 0 (a VRF's l3vni, a segment's mtu_bytes, an attachment's vni, a link's
+peer_asn, the underlay's mtu_bytes). So it equals nothing that is desired, and the next plan repairs or removes it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from weft.fabric.config import FabricLink, ManagementSegment, SwitchConfig, Underlay
+from weft.fabric.dialects.frr import Reading
+from weft.model.addresses import parse_interface
+from weft.switches.frr.kernel import OWN_SPACE, Kernel, Link
+
+DEFAULT_VRF = "default"
+SYSCTLS = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv4.fib_multipath_hash_policy": "1",  # by ports too: VXLAN puts the inner flow there
+}
+
+
+def underlay_of(
+    kernel: Kernel, routing: Reading, management: ManagementSegment | None, like: SwitchConfig
+) -> Underlay | None:
+    """Return the underlay as routing and kernel have it together; None if no routing is configured."""
+    if routing.underlay is None:
+        return None
+    links = tuple(_link(kernel, link) for link in routing.underlay.links)
+    sizes = {_mtu(kernel, link.interface) for link in links}
+    usual = like.underlay.mtu_bytes if like.underlay else Underlay.mtu_bytes
+    mtu_bytes = sizes.pop() if len(sizes) == 1 else (0 if sizes else usual)
+    sound = routing.sound and all(kernel.sysctls.get(name) == value for name, value in SYSCTLS.items())
+    return msgspec.structs.replace(
+        routing.underlay, links=links, management=management, mtu_bytes=mtu_bytes if sound else 0
+    )
+
+
+def management_of(bridge: Link | None, ports: Iterable[str], routing: Reading) -> ManagementSegment | None:
+    """Return the management segment of a bridge with a gateway whose prefix is announced, None otherwise."""
+    addresses = sorted((bridge.addresses or ()) if bridge is not None and bridge.up else ())
+    if len(addresses) != 1:
+        return None
+    gateway = parse_interface(addresses[0])
+    if gateway.version != 4 or gateway.network != routing.management:
+        return None
+    return ManagementSegment(gateway=gateway, interfaces=tuple(sorted(ports)))
+
+
+def gateway_mac_of(links: Iterable[Link]) -> str | None:
+    """Return the MAC address that most gateways have; None if there is no gateway."""
+    gateways = (link for link in links if link.is_marked and link.addresses and _is_gateway(link.name))
+    macs = Counter(link.mac for link in gateways if link.mac)
+    return macs.most_common(1)[0][0] if macs else None
+
+
+def vnis_of(name: str, prefixes: tuple[str, ...]) -> int | None:
+    """Return the VNI that a link's name holds behind one of the prefixes, None if it holds none."""
+    found = re.fullmatch(rf"(?:{'|'.join(prefixes)})(\d+)", name)
+    return int(found[1]) if found else None
+
+
+def _is_gateway(name: str) -> bool:
+    return vnis_of(name, ("br", "svi")) is not None
+
+
+def _link(kernel: Kernel, link: FabricLink) -> FabricLink:
+    there = kernel.links.get((OWN_SPACE, link.interface))
+    return link if there is not None and there.up else msgspec.structs.replace(link, peer_asn=0)
+
+
+def _mtu(kernel: Kernel, interface: str) -> int:
+    there = kernel.links.get((OWN_SPACE, interface))
+    return (there.mtu_bytes or 0) if there else 0

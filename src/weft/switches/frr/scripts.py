@@ -1,0 +1,219 @@
+"""The shell scripts that run on a switch: one reads everything, one applies everything. Each is one SSH exec.
+
+They need bash, iproute2, vtysh, and for the netns layout bpftool; nothing of weft is installed on the switch. An
+applying script stops at the first failure and says which stage it was; what was done stays done, and the next observe
+sees it.
+"""
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Iterable, Mapping
+
+from weft.fabric.dialects.frr import Patch
+from weft.switches.frr.changes import Batch, LinkChanges
+from weft.switches.frr.kernel import Handoffs, Kernel, Wanted
+from weft.switches.frr.netns import FROM_CABLE, TENANT_SYSCTLS
+
+PART = "=== weft "
+"""What begins the line before each part of what the observing script prints."""
+SPACES_DIR = "/run/weft/netns"
+VRF_WAIT_TRIES = 250  # of 20 ms
+REMOVAL_TRIES = 250  # of 20 ms: FRR deletes an L3VNI in its own time
+FAILURE = "weft: failed: "
+REJECTED = "weft: rejected: "
+"""What begins the line on standard error that tells the stage; rejected: FRR refused a line of configuration."""
+
+_PRELUDE = r"""
+cd / && export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+"""
+
+_OBSERVE = r"""
+part() { printf '\n=== weft %s\n' "$1"; }
+part daemons; vtysh -c 'show daemons' </dev/null
+part routing; vtysh -c 'show running-config' -c 'show evpn vni json' -c 'show bgp summary json' </dev/null
+part links; ip -d -j addr
+part vlans; bridge -j vlan
+part sysctls; sysctl @SYSCTLS@
+if [ -e @PIN@/handoff ]; then
+    part handoff; bpftool -j map dump pinned @PIN@/handoff
+    part programs; bpftool -j net
+    part from_cable; bpftool -j prog show pinned @PIN@/from_cable
+    part from_segment; bpftool -j prog show pinned @PIN@/from_segment
+fi
+for path in /run/weft/netns/*; do
+    [ -e "$path" ] || continue
+    part "space ${path##*/}"; printf 'addr\nnetconf\n' | ip -n "${path##*/}" -d -j -batch -
+done
+part end
+"""
+
+_PROBE = r"""
+vtysh -c 'show zebra' </dev/null
+"""
+
+_APPLY = r"""
+fail() { echo "weft: failed: $*" >&2; exit 1; }
+reject() { echo "weft: rejected: $*" >&2; exit 2; }
+configure() {  # a stage's name, lines of configuration; vtysh stops at the first that FRR refuses
+    local said
+    if said=$(vtysh -E -c "configure terminal"$'\n'"$2" </dev/null 2>&1); then
+        grep -q 'is not running' <<<"$said" || return 0
+    fi
+    tail -n 4 <<<"$said" >&2
+    if grep -qE '^% *(Unknown|Ambiguous|Command incomplete|There is no|Malformed|Invalid)' <<<"$said"; then
+        reject "$1"
+    fi
+    fail "$1"
+}
+configure_until() {  # the same, tried until FRR takes it
+    local said
+    for ((try = 0; try < @REMOVAL_TRIES@; try++)); do
+        said=$(vtysh -c "configure terminal"$'\n'"$2" </dev/null 2>&1) && return
+        sleep 0.02
+    done
+    tail -n 4 <<<"$said" >&2; fail "$1"
+}
+await_vrf() {
+    for ((try = 0; try < @VRF_WAIT_TRIES@; try++)); do
+        vtysh -c 'show vrf' </dev/null | grep -q "^vrf $1 .*\(netns\|table\)" && return
+        sleep 0.02
+    done
+    fail "zebra does not see VRF $1"
+}
+space() {  # a tenant's namespace. The link to it is made when it is ready: zebra looks once, and then a second later
+    local path=/run/weft/netns/$1
+    mkdir -p /run/weft/netns /run/netns
+    if [ ! -e "/run/netns/$1" ]; then
+        : >"$path" && unshare --net="$path" sysctl -qw "${@:2}" && ln -sfn "$path" "/run/netns/$1" ||
+            fail "namespace $1"
+    else
+        nsenter --net="$path" sysctl -qw "${@:2}" || fail "namespace $1"
+    fi
+}
+bytes() { printf '%d %d %d %d ' $(($1 & 255)) $((($1 >> 8) & 255)) $((($1 >> 16) & 255)) $((($1 >> 24) & 255)); }
+index() { local i=0; [ "$1" = - ] || read -r i <"/sys/class/net/$1/ifindex"; echo "$i"; }
+entry() {  # interface, VLAN, to interface (- : stays), to VLAN
+    local key value
+    key=$(bytes "$(index "$1")")$(bytes "$2") value=$(bytes "$(index "$3")")$(bytes "$4")
+    echo "map update pinned @PIN@/handoff key $key value $value"
+}
+no_entry() { echo "map delete pinned @PIN@/handoff key $(bytes "$1")$(bytes "$2")"; }
+"""
+
+
+def probe() -> str:
+    """Return the script that says how FRR was started, which decides the layout."""
+    return _PRELUDE + _PROBE
+
+
+def is_netns(probed: str) -> bool:
+    """Tell from the probe's output whether FRR's VRFs are network namespaces."""
+    return any(line.split()[:2] == ["VRF", "Namespaces"] for line in probed.splitlines())
+
+
+def observe(sysctls: Iterable[str], bpf_object: bytes) -> str:
+    """Return the script that prints everything that a layout reads."""
+    names = " ".join(sorted(sysctls))
+    return _PRELUDE + _OBSERVE.replace("@SYSCTLS@", names).replace("@PIN@", pin_folder(bpf_object))
+
+
+def pin_folder(bpf_object: bytes) -> str:
+    """Return where the hand-off is pinned; another object has another folder, so that an upgrade is seen."""
+    return f"/sys/fs/bpf/weft-{hashlib.sha256(bpf_object).hexdigest()[:12]}"
+
+
+def apply(
+    have: Kernel, want: Wanted, changes: LinkChanges, patch: Patch, *, bpf_object: bytes, new_vrfs: Iterable[str]
+) -> str:
+    """Return the script that makes of what is there what is wanted."""
+    pin = pin_folder(bpf_object)
+    text = _PRELUDE + _APPLY.replace("@PIN@", pin)
+    text = text.replace("@REMOVAL_TRIES@", str(REMOVAL_TRIES)).replace("@VRF_WAIT_TRIES@", str(VRF_WAIT_TRIES))
+    parts = [
+        text,
+        *_sysctls(have.sysctls, want.sysctls),
+        *map(_batch, changes.first),
+        *_spaces(have, want),
+        *(_until("remove another BGP instance", group) for group in patch.first),
+        *([_configure(patch.lines)] if patch.lines else []),
+        *(f"await_vrf {shlex.quote(name)}" for name in new_vrfs),
+        *map(_batch, (*changes.masters, *changes.links, *changes.ports)),
+        *_handoff_additions(have.handoffs, want.handoffs, {name for _, name in changes.made}, pin, bpf_object),
+        *_handoff_removals(have.handoffs, want.handoffs),
+        *map(_batch, changes.last),
+        *(_until("remove a VRF", group) for group in patch.last),
+        *(["vtysh -c 'write memory' </dev/null >/dev/null 2>&1 || fail 'save the configuration'"] if patch else []),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _sysctls(have: Mapping[str, str], want: Mapping[str, str]) -> list[str]:
+    pairs = [f"{name}={value}" for name, value in sorted(want.items()) if have.get(name) != value]
+    return [f"sysctl -qw {shlex.join(pairs)} || fail sysctl"] if pairs else []
+
+
+def _spaces(have: Kernel, want: Wanted) -> list[str]:
+    settings = shlex.join(f"{name}={value}" for name, value in TENANT_SYSCTLS.items())
+    return [f"space {shlex.quote(name)} {settings}" for name in sorted(want.spaces - have.forwarding)]
+
+
+def _batch(batch: Batch) -> str:
+    where = f" -n {shlex.quote(batch.space)}" if batch.space else ""
+    what = f"{batch.tool}{where}"
+    return _fed(f"{what} -batch -", batch.lines, f"{what} (see the line that it names)")
+
+
+def _fed(command: str, lines: Iterable[str], stage: str) -> str:
+    text = "\n".join(lines)
+    return f"{command} <<'WEFT' || fail {shlex.quote(stage)}\n{text}\nWEFT"
+
+
+def _configure(lines: Iterable[str]) -> str:
+    return f"configure configuration {shlex.quote(chr(10).join(lines))}"
+
+
+def _until(stage: str, lines: Iterable[str]) -> str:
+    return f"configure_until {shlex.quote(stage)} {shlex.quote(chr(10).join(lines))}"
+
+
+def _handoff_additions(have: Handoffs, want: Handoffs, made: set[str], pin: str, bpf_object: bytes) -> list[str]:
+    parts = []
+    if want.entries and not have.loaded:
+        encoded = base64.b64encode(bpf_object).decode()
+        parts.append(
+            f"rm -rf /sys/fs/bpf/weft-*; mkdir -p /run/weft {pin} || fail bpffs\n"
+            f"base64 -d >/run/weft/handoff.o <<'WEFT'\n{encoded}\nWEFT\n"
+            f"bpftool prog loadall /run/weft/handoff.o {pin} pinmaps {pin} || fail 'load the VLAN hand-off'"
+        )
+    entries = [
+        f"entry {shlex.quote(key[0])} {key[1]} {shlex.quote(value[0] or '-')} {value[1]}"
+        for key, value in want.entries.items()
+        if have.entries.get(key) != value or made & {key[0], value[0]}
+    ]
+    if entries:
+        body = "\n".join(entries)
+        parts.append(f"{{\n{body}\n}} | bpftool batch file - >/dev/null || fail 'VLAN hand-off'")
+    filters = [
+        line
+        for name, program in want.programs.items()
+        if have.programs.get(name) != program or name in made
+        for line in (
+            f"qdisc replace dev {name} clsact",
+            f"filter replace dev {name} ingress pref 1 handle 1 protocol all bpf da object-pinned {pin}/{program}",
+        )
+    ]
+    return parts + ([_fed("tc -batch -", filters, "tc")] if filters else [])
+
+
+def _handoff_removals(have: Handoffs, want: Handoffs) -> list[str]:
+    parts = [
+        f"tc qdisc del dev {shlex.quote(name)} clsact || fail tc"
+        for name, program in have.programs.items()
+        if name not in want.programs and program == FROM_CABLE  # the others go with their links
+    ]
+    stale = [key for key, named in have.raw_keys.items() if named not in want.entries]
+    if stale:
+        body = "\n".join(f"no_entry {ifindex} {vlan}" for ifindex, vlan in stale)
+        parts.append(f"{{\n{body}\n}} | bpftool batch file - >/dev/null || fail 'VLAN hand-off'")
+    return parts
