@@ -20,7 +20,7 @@ from weft.switches.frr import scripts
 from weft.switches.frr.changes import link_changes
 from weft.switches.frr.kernel import Kernel, Table, Wanted
 from weft.switches.frr.netns import NetnsLayout
-from weft.switches.frr.parts import read_kernel, read_sessions, split
+from weft.switches.frr.parts import read_frr, read_kernel, read_sessions, split
 from weft.switches.ssh import Finished, SshSession
 
 BPF_OBJECT = Path(__file__).with_name("vlan_handoff.bpf.o")
@@ -112,17 +112,16 @@ class FrrDriver:
     async def _read(self, layout: Layout) -> FrrObserved:
         done = await self._session.run(scripts.observe(layout.sysctls, _bpf_object()))
         parts = split(done.output)
-        daemons = set(parts.get("daemons", "").split())
-        if "end" not in parts or not daemons >= NEEDED_DAEMONS:
-            missing = ", ".join(sorted(NEEDED_DAEMONS - daemons)) or "the end of what was asked for"
-            raise self._not_ready(f"missing: {missing}. {done.errors}")
-        text, _, states = parts["routing"].partition("\nend\n")
-        running = frr_text.parse(text)
+        said = read_frr(parts.get("frr", ""))
+        if "end" not in parts or not said.daemons >= NEEDED_DAEMONS:
+            missing = ", ".join(sorted(NEEDED_DAEMONS - said.daemons)) or "the end of what was asked for"
+            raise self._not_ready(f"missing: {missing}. {parts.get('frr', '')[:200]} {done.errors}")
+        running = frr_text.parse(said.configuration)
         routing = frr.read(running)
-        kernel = read_kernel(parts, states)
+        kernel = read_kernel(parts, said)
         return FrrObserved(
             config=layout.read(kernel, routing, self._like),
-            facts=Facts(layout=layout.name, sessions=read_sessions(states)),
+            facts=Facts(layout=layout.name, sessions=read_sessions(said)),
             drift=routing.drift,
             running=running,
             kernel=kernel,

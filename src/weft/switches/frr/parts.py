@@ -4,12 +4,18 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from weft.switches.driver import Session
 from weft.switches.frr.kernel import OWN_SPACE, Handoffs, Kernel, Link, Where, documents, read_links, read_vlans
 from weft.switches.frr.scripts import PART
 
 _PROGRAMS = ("from_cable", "from_segment")
+_GONE = "(gone)"
+"""The name of an interface that an entry of the hand-off leads to and that is no more."""
 _SPACE = "space "
+_CONFIGURATION = "Building configuration"
+_CONFIGURATION_END = "\nend\n"
 
 
 def split(output: str) -> dict[str, str]:
@@ -24,8 +30,25 @@ def split(output: str) -> dict[str, str]:
     return {name: "".join(some) for name, some in parts.items()}
 
 
-def read_kernel(parts: Mapping[str, str], states: str) -> Kernel:
-    """Return the kernel's state; `states` is what FRR says of its own, in JSON."""
+class FrrSaid(msgspec.Struct, frozen=True, kw_only=True):
+    """What FRR says: which daemons run, their configuration, and their state as the JSON documents it prints."""
+
+    daemons: frozenset[str] = frozenset()
+    configuration: str = ""
+    state: tuple[Any, ...] = ()
+
+
+def read_frr(text: str) -> FrrSaid:
+    """Return what FRR said; without configuration if vtysh could not ask it."""
+    daemons, found, rest = text.partition(_CONFIGURATION)
+    if not found:
+        return FrrSaid()
+    configuration, _, state = rest.partition(_CONFIGURATION_END)
+    return FrrSaid(daemons=frozenset(daemons.split()), configuration=configuration, state=tuple(documents(state)))
+
+
+def read_kernel(parts: Mapping[str, str], said: FrrSaid) -> Kernel:
+    """Return the kernel's state, with the VNIs that zebra has taken up."""
     own = read_links(OWN_SPACE, _rows(parts["links"]), read_vlans(_rows(parts.get("vlans", ""))))
     links: dict[Where, Link] = dict(own)
     spaces, forwarding = set(), set()
@@ -43,15 +66,15 @@ def read_kernel(parts: Mapping[str, str], states: str) -> Kernel:
         forwarding=frozenset(forwarding),
         sysctls=_sysctls(parts["sysctls"]),
         handoffs=_handoffs(parts, {link.ifindex: link.name for link in own.values()}),
-        known_vnis={int(vni): each.get("tenantVrf", "") for vni, each in _vnis(states).items()},
+        known_vnis={int(vni): each.get("tenantVrf", "") for vni, each in _vnis(said).items()},
     )
 
 
-def read_sessions(states: str) -> tuple[Session, ...]:
+def read_sessions(said: FrrSaid) -> tuple[Session, ...]:
     """Return the BGP sessions, one per peer and address family."""
     sessions = [
         Session(peer=peer.get("desc", ""), peer_address=address, family=family, state=peer.get("state", ""))
-        for document in documents(states)
+        for document in said.state
         if isinstance(document, dict)
         for family, table in document.items()
         if isinstance(table, dict) and "peers" in table
@@ -77,35 +100,37 @@ def _sysctls(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _vnis(states: str) -> dict[str, Mapping[str, Any]]:
+def _vnis(said: FrrSaid) -> dict[str, Mapping[str, Any]]:
     """Return the document of `show evpn vni json`: its keys are numbers."""
-    for document in documents(states):
+    for document in said.state:
         if isinstance(document, dict) and document and all(key.isdigit() for key in document):
             return document
     return {}
 
 
 def _handoffs(parts: Mapping[str, str], names: Mapping[int, str]) -> Handoffs:
-    if "handoff" not in parts:
+    answers = [row["output"] for row in _rows(parts.get("handoff", "")) if "output" in row]
+    if len(answers) != len(_PROGRAMS) + 2:
         return Handoffs()
-    ids = {_id(parts[program]): program for program in _PROGRAMS}
-    attached = (each for net in _rows(parts["programs"]) for each in net.get("tc", ()))
-    programs = {
-        each["devname"]: ids[each["id"]]
-        for each in attached
-        if each.get("kind") == "clsact/ingress" and each["id"] in ids
-    }
+    dump, *programs, attached = answers
+    program_of = {program["id"]: name for program, name in zip(programs, _PROGRAMS, strict=True)}
     entries: dict[tuple[str, int], tuple[str, int]] = {}
     raw_keys: dict[tuple[int, int], tuple[str, int] | None] = {}
-    for row in _rows(parts["handoff"]):
+    for row in dump:
         key, value = row["formatted"]["key"], row["formatted"]["value"]
         name = names.get(key["ifindex"])
         raw_keys[key["ifindex"], key["vlan"]] = (name, key["vlan"]) if name else None
         if name:
-            to = names.get(value["ifindex"], "gone") if value["ifindex"] else ""
+            to = names.get(value["ifindex"], _GONE) if value["ifindex"] else ""
             entries[name, key["vlan"]] = (to, value["vlan"])
-    return Handoffs(entries=entries, programs=programs, raw_keys=raw_keys, loaded=True)
-
-
-def _id(text: str) -> int:
-    return next((int(document["id"]) for document in documents(text) if isinstance(document, dict)), 0)
+    return Handoffs(
+        entries=entries,
+        programs={
+            each["devname"]: program_of[each["id"]]
+            for net in attached
+            for each in net.get("tc", ())
+            if each.get("kind") == "clsact/ingress" and each["id"] in program_of
+        },
+        raw_keys=raw_keys,
+        loaded=True,
+    )

@@ -30,21 +30,25 @@ cd / && export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 
 _OBSERVE = r"""
 part() { printf '\n=== weft %s\n' "$1"; }
-part daemons; vtysh -c 'show daemons' </dev/null
-part routing; vtysh -c 'show running-config' -c 'show evpn vni json' -c 'show bgp summary json' </dev/null
+exec 3< <(vtysh -c 'show daemons' -c 'show running-config' -c 'show evpn vni json' -c 'show bgp summary json' \
+    </dev/null 2>&1)  # by far the slowest: let it run beside the rest
 part links; ip -d -j addr
-part vlans; bridge -j vlan
-part sysctls; sysctl @SYSCTLS@
+@VLANS@
+part sysctls
+for name in @SYSCTLS@; do read -r value <"/proc/sys/${name//.//}" && echo "$name=$value"; done
 if [ -e @PIN@/handoff ]; then
-    part handoff; bpftool -j map dump pinned @PIN@/handoff
-    part programs; bpftool -j net
-    part from_cable; bpftool -j prog show pinned @PIN@/from_cable
-    part from_segment; bpftool -j prog show pinned @PIN@/from_segment
+    part handoff; bpftool -j batch file - <<'WEFT'
+map dump pinned @PIN@/handoff
+prog show pinned @PIN@/from_cable
+prog show pinned @PIN@/from_segment
+net
+WEFT
 fi
 for path in /run/weft/netns/*; do
     [ -e "$path" ] || continue
     part "space ${path##*/}"; printf 'addr\nnetconf\n' | ip -n "${path##*/}" -d -j -batch -
 done
+part frr; cat <&3
 part end
 """
 
@@ -112,10 +116,10 @@ def is_netns(probed: str) -> bool:
     return any(line.split()[:2] == ["VRF", "Namespaces"] for line in probed.splitlines())
 
 
-def observe(sysctls: Iterable[str], bpf_object: bytes) -> str:
-    """Return the script that prints everything that a layout reads."""
-    names = " ".join(sorted(sysctls))
-    return _PRELUDE + _OBSERVE.replace("@SYSCTLS@", names).replace("@PIN@", pin_folder(bpf_object))
+def observe(sysctls: Iterable[str], bpf_object: bytes, *, vlans: bool = False) -> str:
+    """Return the script that prints everything that a layout reads; `vlans`: also those of a bridge's ports."""
+    text = _OBSERVE.replace("@SYSCTLS@", " ".join(sorted(sysctls))).replace("@PIN@", pin_folder(bpf_object))
+    return _PRELUDE + text.replace("@VLANS@", "part vlans; bridge -j vlan" if vlans else "")
 
 
 def pin_folder(bpf_object: bytes) -> str:
