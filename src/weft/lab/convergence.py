@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from weft.client import AsyncClient
+from weft.lab import state
 from weft.lab.commands import run
 from weft.lab.progress import Progress
 from weft.lab.reach import argv_in
@@ -51,7 +52,7 @@ async def until_converged(lab: LabState, inventory: Inventory, client: AsyncClie
         await _until(lambda: _switches(client, lab), POLL_S, deadline)
         progress.done(f"{len(lab.switches)} switches configured and in sync")
         expected = expected_sessions(inventory)
-        await asyncio.gather(*(_until(_look_at(lab, *each), SESSION_POLL_S, deadline) for each in expected.items()))
+        await asyncio.gather(*(_until(_look_at(*each), SESSION_POLL_S, deadline) for each in expected.items()))
         progress.done(f"{sum(expected.values()) // 2} BGP sessions established, as both ends say")
 
     async def agents() -> None:
@@ -114,18 +115,18 @@ def _reason(row: dict[str, object]) -> str:
     return f" ({row['reason']})" if row.get("reason") else ""
 
 
-def _look_at(lab: LabState, switch: str, expected: int) -> Look:
+def _look_at(switch: str, expected: int) -> Look:
     async def look() -> Missing:
-        found = await sessions_of(lab, switch)
+        found = await sessions_of(switch)
         return _missing([] if found == expected else [f"{switch} has {found} of {expected} BGP sessions"])
 
     return look
 
 
-async def sessions_of(lab: LabState, switch: str) -> int:
+async def sessions_of(switch: str) -> int:
     """Ask a switch how many BGP sessions it has; 0 if its bgpd cannot be asked now."""
     try:
-        return established(await run(*argv_in(lab, switch, BGP_SUMMARY)))
+        return established(await run(*argv_in(state.load(), switch, BGP_SUMMARY)))
     except (Permanent, ValueError, msgspec.ValidationError):  # not configured yet, or starting again
         return 0
 

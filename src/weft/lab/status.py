@@ -59,7 +59,7 @@ async def status() -> LabStatus:
     """Return the state of the machine's lab; raise NotFound if there is none."""
     lab = state.load()
     fabric, nodes, error = await _ask_server()
-    sessions = await asyncio.gather(*(sessions_of(lab, switch) for switch in lab.switches))
+    sessions = await asyncio.gather(*(sessions_of(switch) for switch in lab.switches))
     there = namespaces.existing()
     return LabStatus(
         id=lab.id,
