@@ -26,6 +26,7 @@ ARRIVING_INTERFACE = "arriving0"
 LEAVING_INTERFACE = "leaving0"
 DEVICE_PREFIX = "tap"
 DEVICE_ID_LENGTH = 8
+"""The end of the port's id: its beginning is a time, which ports that are made together share (RFC 9562, UUIDv7)."""
 ANNOUNCE_AT_S = (0.0, 0.05, 0.15, 0.3, 0.55)
 """When an arrival is announced, as QEMU does after a migration: the first may come before the network is ready."""
 
@@ -147,7 +148,7 @@ def _placed(lab: LabState, node: str, vnic: Vnic) -> Instance:
         addresses=vnic.addresses,
         gateways=vnic.gateways,
         mtu_bytes=vnic.mtu_bytes,
-        device=None if bare else DEVICE_PREFIX + vnic.port_id.replace("-", "")[:DEVICE_ID_LENGTH],
+        device=None if bare else DEVICE_PREFIX + vnic.port_id[-DEVICE_ID_LENGTH:],
     )
 
 

@@ -9,6 +9,8 @@ from weft.client import AsyncClient
 from weft.model.errors import Invalid
 
 DEFAULT_MTU_BYTES = 1500
+UNNAMED_LENGTH = 8
+"""An instance whose port has no name is named by the end of the port's id, which is random; the beginning is a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ def vnic_of(
         addresses.append(f"{fixed['ip_address']}/{ipaddress.ip_network(subnet['cidr']).prefixlen}")
         if subnet.get("gateway_ip"):
             gateways.append(subnet["gateway_ip"])
-    name = port.get("name") or port["id"][:8]
+    name = port.get("name") or port["id"][-UNNAMED_LENGTH:]
     return Vnic(port["id"], name, port["mac_address"], tuple(addresses), tuple(gateways), mtu_bytes)
 
 
