@@ -31,20 +31,19 @@ def print_port(
     output: Output, port: PortStatus, history: Sequence[HistoryStep], network_names: Mapping[str, str]
 ) -> None:
     """Print all about one port."""
-    output.fields(
-        {
-            "port": port.name,
-            "id": port.id,
-            "state": port.state,
-            "reason": port.reason,
-            "since": f"{clock(port.since)} ({ago(time.time() - port.since)} ago)",
-            "addresses": [each.address for each in port.fixed_ips],
-            "mac": port.mac,
-            "network": network_names.get(port.network_id, port.network_id),
-            "device": " ".join(filter(None, (port.device_id, port.device_owner))),
-            "project": port.project_id,
-        }
-    )
+    fields = {
+        "port": port.name,
+        "id": port.id,
+        "state": port.state,
+        "reason": port.reason,
+        "since": f"{clock(port.since)} ({ago(time.time() - port.since)} ago)",
+        "addresses": [each.address for each in port.fixed_ips],
+        "mac": port.mac,
+        "network": network_names.get(port.network_id, port.network_id),
+        "device": " ".join(filter(None, (port.device_id, port.device_owner))),
+        "project": port.project_id,
+    }
+    output.fields({name: value for name, value in fields.items() if value})
     if port.bindings:
         output.line()
         output.heading("Bindings")

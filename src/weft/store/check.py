@@ -89,6 +89,6 @@ def _rows(snapshot: Snapshot, statement: sa.ClauseElement) -> set[tuple[Any, ...
 def _disagreements(noun: str, said: Set[tuple[Any, ...]], indexed: Set[tuple[Any, ...]]) -> Iterator[str]:
     """Yield where a port's own row and the table that guards uniqueness differ."""
     for row in sorted(said - indexed, key=str):
-        yield f"{noun} {' '.join(map(str, row))}: its port has it, the index of {noun}s has not"
+        yield f"{noun} {' '.join(map(str, row))}: its port has it, the index has not"
     for row in sorted(indexed - said, key=str):
-        yield f"{noun} {' '.join(map(str, row))}: the index of {noun}s has it, no port has"
+        yield f"{noun} {' '.join(map(str, row))}: the index has it, no port has"

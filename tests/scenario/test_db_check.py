@@ -1,0 +1,64 @@
+"""`weft db check` finds what a hand in the file has done, and nothing in what weft has written."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from api_server import api_server
+from click.testing import CliRunner
+
+from weft.cli.db import db
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(db, list(arguments))
+    return result.exit_code, result.output + (str(result.exception) if result.exception else "")
+
+
+@pytest.fixture
+async def url(tmp_path: Path) -> str:
+    async with api_server(tmp_path) as server:
+        network, subnet = await server.make_network()
+        router = await server.make("router")
+        path = f"/v2.0/routers/{router['id']}/add_router_interface"
+        await server.call("PUT", path, {"subnet_id": subnet}, status=200)
+        await server.make("port", network_id=network, **{"binding:host_id": "node1"})
+    return f"sqlite:///{tmp_path}/weft.db"
+
+
+def test_what_weft_writes_is_sound(url: str) -> None:
+    assert run("check", "--db", url) == (0, f"{url.removeprefix('sqlite:///')} is sound\n")
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("DELETE FROM fixed_ips", "its port has it, the index has not"),
+        ("UPDATE bindings SET node = 'node2'", "the index has it, no port has"),
+        ("DELETE FROM subnets", "is not of its subnet"),
+        ("DELETE FROM networks", "its network"),
+        ("DELETE FROM routers", "router interface of subnet"),
+        ("""UPDATE ports SET life = replace(life, '"BINDING"', '"HELD"')""", "state HELD with bindings"),
+        ("DELETE FROM documents", "which is not in the inventory"),
+    ],
+)
+def test_what_contradicts_itself_is_named(url: str, statement: str, found: str) -> None:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute(statement)
+    code, said = run("check", "--db", url)
+    assert code != 0
+    assert found in said
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "none.db"
+    code, said = run("check", "--db", f"sqlite:///{path}")
+    assert code != 0
+    assert f"there is no database {path}" in said
+    assert not path.exists()
+
+
+def test_upgrade_makes_one_that_check_accepts(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    assert run("upgrade", "--db", url)[0] == 0
+    assert run("check", "--db", url)[0] == 0
