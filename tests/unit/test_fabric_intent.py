@@ -136,7 +136,7 @@ def test_a_router_attached_later_brings_vrf_and_gateway() -> None:
     index = filled((port(1, 2), [binding(1, "node1")]))
     assert put(index, interface(1, 2, 2)) == {LEAF1}
     assert index.desired(LEAF1).segments == (Segment(vni=10002, vrf="v50001", gateways=(ip_interface("10.0.2.1/24"),)),)
-    assert index.delete_router_interface(RouterId("router1"), SubnetId("sub2")) == {LEAF1}
+    assert index.delete_router_interface(SubnetId("sub2")) == {LEAF1}
     assert index.desired(LEAF1).segments == (Segment(vni=10002),)
 
 
@@ -326,7 +326,7 @@ def key_of(row: Any) -> tuple[Any, ...]:
         case Port():
             return ("port", row.id)
         case RouterInterface():
-            return ("interface", row.router_id, row.subnet_id)
+            return ("interface", row.subnet_id)
         case LeafVlan():
             return ("vlan", row.domain, row.network_id)
         case Inventory():

@@ -34,7 +34,7 @@ class Rows(msgspec.Struct, kw_only=True):
     networks: Mapping[NetworkId, Network | None] = {}
     subnets: Mapping[SubnetId, Subnet | None] = {}
     routers: Mapping[RouterId, Router | None] = {}
-    interfaces: Mapping[tuple[RouterId, SubnetId], RouterInterface | None] = {}
+    interfaces: Mapping[SubnetId, RouterInterface | None] = {}
     vlans: Mapping[tuple[str, NetworkId], LeafVlan | None] = {}
     ports: Mapping[PortId, PortView | None] = {}
 
@@ -47,7 +47,7 @@ def read_all(snapshot: Snapshot) -> Rows:
         networks={row.id: row for row in snapshot.networks()},
         subnets={row.id: row for row in snapshot.subnets()},
         routers={row.id: row for row in snapshot.routers()},
-        interfaces={(row.router_id, row.subnet_id): row for row in snapshot.router_interfaces()},
+        interfaces={row.subnet_id: row for row in snapshot.router_interfaces()},
         vlans={(row.domain, row.network_id): row for row in snapshot.leaf_vlans()},
         ports={view.port.id: view for view in snapshot.ports()},
     )
@@ -58,7 +58,6 @@ def read_changed(snapshot: Snapshot, changes: Iterable[Change]) -> Rows:
     ids: dict[Kind, dict[str, None]] = {}
     for change in changes:
         ids.setdefault(change.kind, {})[change.id] = None
-    of_routers = [_pair(id_) for id_ in ids.get(Kind.ROUTER_INTERFACE, ())]
     domains = [_pair(id_) for id_ in ids.get(Kind.LEAF_VLAN, ())]
     return Rows(
         revision=snapshot.revision(),
@@ -66,7 +65,9 @@ def read_changed(snapshot: Snapshot, changes: Iterable[Change]) -> Rows:
         networks={NetworkId(id_): snapshot.network(NetworkId(id_)) for id_ in ids.get(Kind.NETWORK, ())},
         subnets={SubnetId(id_): snapshot.subnet(SubnetId(id_)) for id_ in ids.get(Kind.SUBNET, ())},
         routers={RouterId(id_): snapshot.router(RouterId(id_)) for id_ in ids.get(Kind.ROUTER, ())},
-        interfaces=_interfaces(snapshot, [(RouterId(router), SubnetId(subnet)) for router, subnet in of_routers]),
+        interfaces={
+            SubnetId(id_): snapshot.router_interface(SubnetId(id_)) for id_ in ids.get(Kind.ROUTER_INTERFACE, ())
+        },
         vlans={
             (domain, NetworkId(network)): snapshot.leaf_vlan(domain, NetworkId(network)) for domain, network in domains
         },
@@ -85,11 +86,11 @@ def feed(intent: FabricIntent, rows: Rows) -> Touched:
         touched |= intent.put_subnet(subnet) if subnet is not None else intent.delete_subnet(subnet_id)
     for router_id, router in rows.routers.items():
         touched |= intent.put_router(router) if router is not None else intent.delete_router(router_id)
-    for at, attached in rows.interfaces.items():
+    for attached_id, attached in rows.interfaces.items():
         if attached is not None:
             touched |= intent.put_router_interface(attached)
         else:
-            touched |= intent.delete_router_interface(*at)
+            touched |= intent.delete_router_interface(attached_id)
     for where, vlan in rows.vlans.items():
         touched |= intent.put_leaf_vlan(vlan) if vlan is not None else intent.delete_leaf_vlan(*where)
     for port_id, view in rows.ports.items():
@@ -103,18 +104,6 @@ def feed(intent: FabricIntent, rows: Rows) -> Touched:
 def fabric_realizations(life: Lifecycle) -> dict[Epoch, Realization]:
     """Return what the rows say that the fabric has realized, by epoch."""
     return {each.epoch: each for each in life.realizations if each.realizer is Realizer.FABRIC}
-
-
-def _interfaces(
-    snapshot: Snapshot, keys: list[tuple[RouterId, SubnetId]]
-) -> dict[tuple[RouterId, SubnetId], RouterInterface | None]:
-    found: dict[tuple[RouterId, SubnetId], RouterInterface | None] = dict.fromkeys(keys)
-    for router_id in dict.fromkeys(router_id for router_id, _ in keys):
-        for interface in snapshot.router_interfaces(router_id):
-            key = (router_id, interface.subnet_id)
-            if key in found:
-                found[key] = interface
-    return found
 
 
 def _ports(snapshot: Snapshot, ids: list[PortId]) -> dict[PortId, PortView | None]:

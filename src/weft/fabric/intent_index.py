@@ -38,7 +38,7 @@ class FabricIntent:
         self._subnets: dict[SubnetId, Subnet] = {}
         self._routers: dict[RouterId, Router] = {}
         self._interfaces: dict[NetworkId, dict[tuple[RouterId, SubnetId], RouterInterface]] = defaultdict(dict)
-        self._interface_at: dict[tuple[RouterId, SubnetId], RouterInterface] = {}
+        self._interface_at: dict[SubnetId, RouterInterface] = {}
         self._networks_of_router: dict[RouterId, set[NetworkId]] = defaultdict(set)
         self._ports: dict[PortId, tuple[Port, tuple[Binding, ...]]] = {}
         self._vlans: dict[tuple[str, NetworkId], LeafVlan] = {}
@@ -98,20 +98,20 @@ class FabricIntent:
         return self._router_changed(router_id)
 
     def put_router_interface(self, interface: RouterInterface) -> Touched:
-        """Take a subnet's attachment to a router."""
-        touched = self.delete_router_interface(interface.router_id, interface.subnet_id)
+        """Take a subnet's attachment to a router; a subnet has one at most, and this is it."""
+        touched = self.delete_router_interface(interface.subnet_id)
         key = (interface.router_id, interface.subnet_id)
-        self._interface_at[key] = interface
+        self._interface_at[interface.subnet_id] = interface
         self._interfaces[interface.network_id][key] = interface
         self._networks_of_router[interface.router_id].add(interface.network_id)
         return touched | self._changed(interface.network_id)
 
-    def delete_router_interface(self, router_id: RouterId, subnet_id: SubnetId) -> Touched:
+    def delete_router_interface(self, subnet_id: SubnetId) -> Touched:
         """Forget a subnet's attachment to a router."""
-        interface = self._interface_at.pop((router_id, subnet_id), None)
+        interface = self._interface_at.pop(subnet_id, None)
         if interface is None:
             return set()
-        network_id = interface.network_id
+        router_id, network_id = interface.router_id, interface.network_id
         del self._interfaces[network_id][router_id, subnet_id]
         if not any(router == router_id for router, _ in self._interfaces[network_id]):
             self._networks_of_router[router_id].discard(network_id)

@@ -78,6 +78,10 @@ class Snapshot:
         """Return all routers."""
         return [decode(Router, row[0]) for row in self.run(_ROUTERS)]
 
+    def router_interface(self, subnet_id: SubnetId) -> RouterInterface | None:
+        """Return the router interface of a subnet, of which there is at most one."""
+        return self._one(_INTERFACE, lambda row: decode(RouterInterface, row[0]), subnet_id=subnet_id)
+
     def router_interfaces(self, router_id: RouterId | None = None) -> list[RouterInterface]:
         """Return all router interfaces, or those of a router."""
         rows = self.run(_INTERFACES) if router_id is None else self.run(_INTERFACES_OF, router_id=router_id)
@@ -125,7 +129,7 @@ class Snapshot:
 
     def subnet_used(self, subnet_id: SubnetId) -> bool:
         """Tell whether a port has an address of a subnet."""
-        return self.run(_SUBNET_USED, subnet_id=subnet_id).fetchone() is not None
+        return bool(self.run(_SUBNET_USED, subnet_id=subnet_id).fetchone()[0])
 
     def vni_taken(self, vni: int) -> bool:
         """Tell whether a network or a router has this VNI."""
@@ -229,15 +233,12 @@ _SUBNETS = _body_by(t.subnets).order_by(t.subnets.c.id)
 _SUBNETS_OF = _body_by(t.subnets, "network_id").order_by(t.subnets.c.id)
 _ROUTER = _body_by(t.routers, "id")
 _ROUTERS = _body_by(t.routers).order_by(t.routers.c.id)
+_INTERFACE = _body_by(t.router_interfaces, "subnet_id")
 _INTERFACES = _body_by(t.router_interfaces).order_by(t.router_interfaces.c.subnet_id)
 _INTERFACES_OF = _body_by(t.router_interfaces, "router_id").order_by(t.router_interfaces.c.subnet_id)
 _PORT = sa.select(t.ports.c.body, t.ports.c.life).where(t.ports.c.id == sa.bindparam("id"))
 _BOUND_NODES = sa.select(t.bindings.c.node).where(t.bindings.c.network_id == sa.bindparam("network_id")).distinct()
-_SUBNET_USED = (
-    sa.select(t.fixed_ips.c.port_id)
-    .where(t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id"))
-    .limit(sa.literal_column("1"))
-)
+_SUBNET_USED = sa.select(sa.exists().where(t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id")))
 _VNI_TAKEN = sa.union_all(
     sa.select(t.networks.c.id).where(t.networks.c.vni == sa.bindparam("vni")),
     sa.select(t.routers.c.id).where(t.routers.c.l3vni == sa.bindparam("vni")),
