@@ -1,6 +1,6 @@
 """The fabric: how each switch stands, and what would be changed on it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,12 +9,13 @@ from weft.api.answers import JsonAnswer
 from weft.api.native.inventory import Row, status_wire
 from weft.api.routing import Operation
 from weft.fabric.plan import SwitchPlan, encode
+from weft.model.ids import SwitchName
 from weft.store import Snapshot, Store
 
-Plans = Callable[[], Iterable[SwitchPlan]]
-"""Returns the plan of every switch that was observed, from its last observation."""
+Plans = Callable[[], Mapping[SwitchName, SwitchPlan | None]]
+"""Returns every switch's plan from what was last read of it; None if it was never read."""
 
-NOT_LOOKED_AT = {"state": "pending", "since": None, "reason": "the controller has not looked at it yet"}
+NOT_LOOKED_AT: Row = {"state": "pending", "since": None, "reason": "the controller has not looked at it yet"}
 
 
 class FabricPages:
@@ -39,7 +40,7 @@ class FabricPages:
     async def plan(self, request: Request) -> Response:
         """Answer what would be changed on every switch, as steps and as text."""
         del request
-        return JsonAnswer({"switches": [encode(each) for each in self._plans()]})
+        return JsonAnswer({"switches": [_plan(switch, plan) for switch, plan in sorted(self._plans().items())]})
 
 
 def _statuses(snapshot: Snapshot) -> list[Row]:
@@ -48,3 +49,9 @@ def _statuses(snapshot: Snapshot) -> list[Row]:
         {"switch": switch.name, **(status_wire(known[switch.name]) if switch.name in known else NOT_LOOKED_AT)}
         for switch in snapshot.inventory().switches
     ]
+
+
+def _plan(switch: SwitchName, plan: SwitchPlan | None) -> Row:
+    if plan is None:
+        return {"switch": switch, "steps": [], "text": f"switch {switch}: not read yet"}
+    return encode(plan)

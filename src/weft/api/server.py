@@ -1,0 +1,146 @@
+"""The server process: API and controllers on one store, until told to stop.
+
+Sockets are opened first and given up last. On SIGTERM or SIGINT no new connection is accepted, streams end, requests
+that run are answered, then the controllers stop, and then the store is closed: whatever was answered is durable.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+
+import weft
+from weft.api.app import Api
+from weft.api.listen import Listeners, open_listeners
+from weft.api.settings import ServerSettings, read_tokens
+from weft.controller.fabric import FabricController
+from weft.model.errors import Permanent
+from weft.model.inventory import Switch
+from weft.store import Store
+from weft.switches.driver import DriverSettings, SwitchDriver, driver_for
+
+STOP_TIMEOUT_S = 1
+"""How long requests that still run may hold up the stop."""
+KEEP_ALIVE_S = 75
+"""How long an idle connection is kept for its client's next request."""
+
+
+def run(settings: ServerSettings) -> None:
+    """Run a server until SIGTERM or SIGINT. Raises Invalid, Conflict or Permanent if it cannot start."""
+    _configure_logs()
+    tokens = read_tokens(settings.token_file) if settings.token_file else ()
+    listeners = open_listeners(settings.listen, credentials=bool(tokens))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings, tokens, listeners))
+    finally:
+        listeners.close()
+
+
+async def serve(settings: ServerSettings, tokens: Sequence[str], listeners: Listeners) -> None:
+    """Run a server on open sockets, in this event loop, until SIGTERM or SIGINT."""
+    store = await Store.open(settings.db)
+    try:
+        controller = FabricController(store, lambda switch: _driver(switch, settings))
+        api = Api(store, controller.plans, admin_tokens=tokens, project=settings.project)
+        http = HttpServer(api)
+        async with api.running(), _beside(controller.run(), http.stop):
+            print(_greeting(settings, listeners, credentials=bool(tokens)), flush=True)
+            await http.serve(listeners.sockets)
+    finally:
+        await store.close()
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, stopped by this process' own signal handlers and never kept waiting by a stream."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(
+            uvicorn.Config(
+                api.app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=STOP_TIMEOUT_S,
+            )
+        )
+        self._stop_streams = api.stop_streams
+
+    def stop(self) -> None:
+        """Begin to stop; `serve` returns when that is done."""
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT. uvicorn's own way raises the signal again, before the store could be closed."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, and return when every connection is closed or STOP_TIMEOUT_S is over."""
+        self._stop_streams()
+        await super().shutdown(sockets)
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> AsyncIterator[None]:
+    """Run the controllers within the context. If they fail, the server stops, and the failure is raised at the end."""
+    task = asyncio.create_task(work)
+
+    def ended(_: asyncio.Task[None]) -> None:
+        stop()
+
+    task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _greeting(settings: ServerSettings, listeners: Listeners, *, credentials: bool) -> str:
+    known = "tokens" if credentials else "no credential configured: loopback and unix only, everybody may do everything"
+    return f"weft {weft.__version__} listens on {listeners} ({known}), database {settings.db}"
+
+
+def _configure_logs() -> None:
+    """Write events to stderr: for people on a terminal, as a JSON object a line elsewhere."""
+    shown: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if sys.stderr.isatty():
+        shown = structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            shown,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _driver(switch: Switch, settings: ServerSettings) -> SwitchDriver:
+    """Return the driver of a switch; raise Permanent if the server was given no key to log in with."""
+    if settings.switch_key is None:
+        raise Permanent(f"switch {switch.name}: this server has no key to log in with; start it with --switch-key PATH")
+    return driver_for(switch, DriverSettings(key_file=settings.switch_key))
