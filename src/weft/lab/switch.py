@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from weft.lab.switch_image import IMAGE, is_current
@@ -99,16 +99,7 @@ async def boot(
     if not is_current(image):
         raise Permanent(f"there is no current switch image in {image}: run scripts/setup (or scripts/switch-image)")
     prepare(name, workdir, authorized_key)
-    with (workdir / "log" / "console.log").open("ab") as console:
-        process = subprocess.Popen(
-            ["ip", "netns", "exec", netns, *command(name, workdir, ssh_address, image)],
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            start_new_session=True,
-            cwd="/",
-        )
+    process = _start(netns, command(name, workdir, ssh_address, image), workdir, environment)
     try:
         await ready(process.pid, workdir)
     except BaseException:
@@ -118,11 +109,24 @@ async def boot(
     return process.pid
 
 
+def _start(netns: str, argv: Sequence[str], workdir: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    with (workdir / "log" / "console.log").open("ab") as console:
+        return subprocess.Popen(
+            ["ip", "netns", "exec", netns, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+            cwd="/",
+        )
+
+
 async def ready(pid: int, workdir: Path, timeout_s: float = BOOT_TIMEOUT_S) -> None:
-    """Wait until the switch whose outer process is `pid` takes logins and has all daemons up; raise Permanent if not."""
+    """Wait until the switch of outer process `pid` takes logins and has all daemons up; raise Permanent if not."""
     deadline = time.monotonic() + timeout_s
     while not _is_ready(pid):
-        if not Path(f"/proc/{pid}/ns").exists() or _is_zombie(pid):
+        if _is_zombie(pid):
             raise Permanent(f"the switch in {workdir} ended while it booted:\n{_log_tail(workdir)}")
         if time.monotonic() > deadline:
             raise Permanent(f"the switch in {workdir} is not up after {timeout_s:g} s:\n{_log_tail(workdir)}")

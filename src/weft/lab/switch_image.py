@@ -1,8 +1,8 @@
 """The image that the lab's switches boot from: Debian 13 with FRR, sshd and iproute2, in a folder.
 
 Debian 12's FRR (8.4) loses the router MACs of an L3VNI when a link flaps, so the switches run FRR 10.3 of Debian 13
-whatever the machine itself runs. The folder is shared by all switches and read-only to them; it is built once, and again
-only when the recipe below changes. Built beside and renamed: an image that is there is whole.
+whatever the machine itself runs. The folder is shared by all switches and read-only to them; it is built once, and
+again only when the recipe below changes. Built beside and renamed: an image that is there is whole.
 """
 
 import argparse
@@ -49,10 +49,12 @@ LOG_TAIL_LINES = 15
 _FILES = {
     "etc/passwd": (
         0o644,
-        "root:x:0:0:root:/root:/bin/bash\n"
-        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-        "sshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n"
-        "frr:x:101:101:FRR:/nonexistent:/usr/sbin/nologin\n",
+        (
+            "root:x:0:0:root:/root:/bin/bash\n"
+            "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+            "sshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n"
+            "frr:x:101:101:FRR:/nonexistent:/usr/sbin/nologin\n"
+        ),
     ),
     "etc/group": (0o644, "root:x:0:\ntty:x:5:\nnogroup:x:65534:\nfrr:x:101:\nfrrvty:x:102:frr\n"),
     "etc/shadow": (0o640, "root:*:20000::::::\nsshd:!:20000::::::\nfrr:!:20000::::::\n"),

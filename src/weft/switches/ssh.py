@@ -31,6 +31,10 @@ class Finished:
         self.errors = errors
 
 
+class _ConnectionLost(Exception):
+    """The connection ended before the script did."""
+
+
 class SshSession:
     """Runs scripts on a switch, one at a time; Transient if it cannot be reached, Permanent if it refuses the key."""
 
@@ -50,25 +54,36 @@ class SshSession:
         return self._connection is not None
 
     async def run(self, script: str) -> Finished:
-        """Run a script by the switch's bash and return how it ended; connect first if that is needed."""
+        """Run a script by the switch's bash and return how it ended; connect first if that is needed.
+
+        A connection that turns out to be dead is made again, and the script is run again, once.
+        """
         async with self._lock:
-            connection = self._connection or await self._connect()
+            if self._connection is not None:
+                with contextlib.suppress(_ConnectionLost):
+                    return await self._run(self._connection, script)
             try:
-                async with asyncio.timeout(SCRIPT_TIMEOUT_S):
-                    done = await connection.run(SHELL, input=script, check=False)
-            except TimeoutError:
-                self._drop()
-                raise self._unreachable(f"a script did not end within {SCRIPT_TIMEOUT_S:g} s") from None
-            except (asyncssh.Error, OSError) as error:
-                self._drop()
-                raise self._unreachable(str(error)) from None
-            except asyncio.CancelledError:
-                self._drop()  # the script may still run there; the next one must not share its connection's fate
-                raise
-            if done.exit_status is None or done.exit_status < 0:
-                self._drop()
-                raise self._unreachable("the connection was lost while a script ran")
-            return Finished(done.exit_status, str(done.stdout or ""), str(done.stderr or ""))
+                return await self._run(await self._connect(), script)
+            except _ConnectionLost as lost:
+                raise self._unreachable(str(lost)) from None
+
+    async def _run(self, connection: asyncssh.SSHClientConnection, script: str) -> Finished:
+        try:
+            async with asyncio.timeout(SCRIPT_TIMEOUT_S):
+                done = await connection.run(SHELL, input=script, check=False)
+        except TimeoutError:
+            self._drop()
+            raise self._unreachable(f"a script did not end within {SCRIPT_TIMEOUT_S:g} s") from None
+        except (asyncssh.Error, OSError) as error:
+            self._drop()
+            raise _ConnectionLost(str(error)) from None
+        except asyncio.CancelledError:
+            self._drop()  # the script may still run there; the next one must not share its connection's fate
+            raise
+        if done.exit_status is None or done.exit_status < 0:
+            self._drop()
+            raise _ConnectionLost("the connection was lost while a script ran")
+        return Finished(done.exit_status, str(done.stdout or ""), str(done.stderr or ""))
 
     async def close(self) -> None:
         """Close the connection if there is one."""

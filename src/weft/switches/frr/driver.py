@@ -21,11 +21,12 @@ from weft.switches.frr.changes import link_changes
 from weft.switches.frr.kernel import Kernel, Table, Wanted
 from weft.switches.frr.netns import NetnsLayout
 from weft.switches.frr.parts import read_frr, read_kernel, read_sessions, split
+from weft.switches.frr.readback import without_remainders
 from weft.switches.ssh import Finished, SshSession
 
 BPF_OBJECT = Path(__file__).with_name("vlan_handoff.bpf.o")
 NEEDED_DAEMONS = frozenset({"zebra", "bgpd", "mgmtd"})
-SETTLE_TRIES = 10
+SETTLE_TRIES = 6
 SETTLE_WAIT_S = 0.03
 """How often, and how far apart, a switch is read again while zebra has not taken up links that the kernel has."""
 RETRY_AFTER_S = 1.0
@@ -45,6 +46,10 @@ class Layout(Protocol):
 
     def read(self, kernel: Kernel, routing: frr.Reading, like: SwitchConfig) -> SwitchConfig:
         """Return what kernel and routing add up to; what cannot be read is as in `like`."""
+        ...
+
+    def unsettled(self, kernel: Kernel) -> frozenset[int]:
+        """Return the VNIs that the kernel has and zebra has not taken up, or not yet in the right VRF."""
         ...
 
 
@@ -70,7 +75,7 @@ class FrrDriver:
         layout = await self._probed()
         for _ in range(SETTLE_TRIES):
             observed = await self._read(layout)
-            if not _unknown_vnis(observed.kernel):
+            if not layout.unsettled(observed.kernel):
                 break
             await asyncio.sleep(SETTLE_WAIT_S)
         return observed
@@ -81,11 +86,12 @@ class FrrDriver:
             raise Permanent(f"switch {self._name}: a configuration without routing cannot be applied")
         layout = await self._probed()
         seen = observed if isinstance(observed, FrrObserved) else await self._read(layout)
+        desired = without_remainders(desired, self._like)
         wanted = layout.wanted(desired)
         script = scripts.apply(
             seen.kernel,
             wanted,
-            link_changes(_doubted(seen.kernel), wanted.links),
+            link_changes(_doubted(seen.kernel, layout.unsettled(seen.kernel)), wanted.links),
             frr.patch(seen.running, frr.render(desired)),
             bpf_object=_bpf_object(),
             new_vrfs=[vrf.name for vrf in desired.vrfs if vrf not in seen.config.vrfs],
@@ -147,18 +153,10 @@ def _bpf_object() -> bytes:
         raise Permanent(f"{BPF_OBJECT} is not there: run scripts/bpf (or scripts/setup)") from None
 
 
-def _unknown_vnis(kernel: Kernel) -> set[int]:
-    """Return the VNIs that the kernel has and zebra has not taken up."""
-    return {link.vni for link in kernel.links.values() if link.is_marked and link.vni and link.up} - {
-        *kernel.known_vnis
-    }
-
-
-def _doubted(kernel: Kernel) -> Table:
+def _doubted(kernel: Kernel, unsettled: frozenset[int]) -> Table:
     """Return the links as they are, but for those that zebra does not take up: they look wrong, and are made anew."""
-    unknown = _unknown_vnis(kernel)
     return {
-        where: msgspec.structs.replace(link, local=None) if link.vni in unknown else link
+        where: msgspec.structs.replace(link, local=None) if link.vni in unsettled else link
         for where, link in kernel.links.items()
     }
 

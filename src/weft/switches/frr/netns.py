@@ -81,6 +81,13 @@ class NetnsLayout:
             gateway_mac=mac,
         )
 
+    def unsettled(self, kernel: Kernel) -> frozenset[int]:
+        """Return the VNIs that the kernel has and zebra has not taken up, or not yet in the right VRF."""
+        vxlans = ((space, link) for (space, _), link in kernel.links.items() if link.is_marked and link.vni and link.up)
+        return frozenset(
+            link.vni for space, link in vxlans if link.vni and kernel.known_vnis.get(link.vni) != (space or DEFAULT_VRF)
+        )
+
 
 def near_end(interface: str, vlan: int) -> str:
     """Return the name of a veth pair's end beside the cable's interface: ``eth11.100``, hashed if that is too long."""
