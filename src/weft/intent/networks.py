@@ -60,8 +60,8 @@ class NetworkChanges(msgspec.Struct, frozen=True, kw_only=True):
 def create_network(tx: Transaction, spec: NetworkSpec) -> Network:
     """Create a network with a VNI of its site.
 
-    Raises NotFound for an unknown site, Invalid for a type or MTU that the site can't carry, Conflict if the VNI is
-    taken or none is left.
+    Raises NotFound for an unknown site, Invalid for a type or MTU that it can't carry, Conflict if the VNI is taken or
+    none is left.
     """
     site, pools = fabric_of(tx, spec.site)
     if spec.type is not NetworkType.VXLAN or spec.vlan is not None:

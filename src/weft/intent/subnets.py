@@ -49,11 +49,10 @@ def create_subnet(tx: Transaction, spec: SubnetSpec) -> Subnet:
     """
     network = network_of(tx, spec.network_id)
     check_prefix(spec.cidr)
-    other = overlapping(spec.cidr, (subnet.cidr for subnet in tx.subnets(network.id)))
-    if other is not None:
+    if overlapping(spec.cidr, (subnet.cidr for subnet in tx.subnets(network.id))) is not None:
         message = (
             f"Invalid input for operation: Requested subnet with cidr: {spec.cidr} for network: {network.id} overlaps "
-            f"with another subnet: {other}."
+            "with another subnet."
         )
         raise Invalid(message, kind="InvalidInput")
     gateway = default_gateway(spec.cidr) if isinstance(spec.gateway, UnsetType) else spec.gateway

@@ -24,11 +24,16 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
+def _built(wanted: type, raw: Any) -> Any:
+    """Return a value of a type that JSON has none for; `object` takes whatever there is."""
+    return raw if wanted is object else wanted(raw)
+
+
 def decode(kind: type[T], body: bytes) -> T:
     """Return the value of a type whose addresses, if it has any, are all of one family by type."""
     decoder = _decoders.get(kind)
     if decoder is None:
-        decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=lambda wanted, raw: wanted(raw))
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_built)
     found: T = decoder.decode(body)
     return found
 

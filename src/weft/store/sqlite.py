@@ -27,6 +27,7 @@ from weft.model.errors import Invalid, Permanent, Transient, WeftError
 from weft.model.ids import NodeName, Revision
 from weft.store import schema as t
 from weft.store.changes import Change, CompactedError, Kind, Op
+from weft.store.ids import Ids
 from weft.store.migration import upgrade
 from weft.store.pools import Pools
 from weft.store.snapshot import Snapshot
@@ -92,6 +93,7 @@ class Store:
         self._lock = lock
         self._clock = clock
         self._random = random
+        self._ids = Ids(random)
         self._pools = Pools()
         self._queue: queue.Queue[_Work | None] = queue.Queue(MAX_QUEUED)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
@@ -233,6 +235,7 @@ class Store:
             clock=self._clock,
             asked_at=work.asked_at,
             random=self._random,
+            ids=self._ids,
             pools=self._pools,
             duplicate=sqlite3.IntegrityError,
         )

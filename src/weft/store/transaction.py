@@ -16,7 +16,7 @@ from weft.ipam.pools import AddressPool
 from weft.model import steps
 from weft.model.addresses import IPAddress
 from weft.model.errors import Conflict
-from weft.model.ids import NetworkId, NodeName, PortId, Revision, RouterId, SubnetId, SwitchName, time_ordered_id
+from weft.model.ids import NetworkId, NodeName, PortId, Revision, RouterId, SubnetId, SwitchName
 from weft.model.intent import (
     HistoryEntry,
     LeafVlan,
@@ -30,6 +30,7 @@ from weft.model.inventory import Inventory
 from weft.store import schema as t
 from weft.store.changes import Change, Kind, Op
 from weft.store.codec import encode
+from weft.store.ids import Ids
 from weft.store.pools import Pools
 from weft.store.snapshot import Connection, Snapshot
 from weft.store.views import PortView, SwitchStatus
@@ -49,6 +50,7 @@ class Transaction(Snapshot):
         clock: Callable[[], float],
         asked_at: float,
         random: Callable[[int], int],
+        ids: Ids,
         pools: Pools,
         duplicate: type[Exception],
     ) -> None:
@@ -58,6 +60,7 @@ class Transaction(Snapshot):
         """When the caller asked for this work, Unix seconds; it may have waited for its turn since."""
         self.random = random
         """Returns so many random bits."""
+        self._ids = ids
         self._pools = pools
         self._duplicate = duplicate
         self._changes: dict[tuple[Kind, str], tuple[Op, tuple[NodeName, ...]]] = {}
@@ -112,8 +115,8 @@ class Transaction(Snapshot):
         return Revision(self.revision() + bool(self._changes))
 
     def new_id(self) -> str:
-        """Return a new identifier; later ones sort later."""
-        return time_ordered_id(int(self.clock() * 1000), self.random(74))
+        """Return a new identifier, later than every one before."""
+        return self._ids.next(int(self.clock() * 1000))
 
     # --- intent
 
