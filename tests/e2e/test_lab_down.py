@@ -1,5 +1,6 @@
 """Whatever happened to a lab, `down` leaves the machine as it was before."""
 
+import json
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ from weft.lab.demo.machine import traces
 
 pytestmark = pytest.mark.e2e
 
+UP_S = 20.0
 DOWN_S = 5.0
 KILL_AT = ("weft-oob", "leaf3/switch", "node3/ovs-vswitchd", "ctl1/server", "node1/agent")
 """What of the lab is there when its builder is killed: each stage once."""
@@ -20,7 +22,8 @@ KILL_AT = ("weft-oob", "leaf3/switch", "node3/ovs-vswitchd", "ctl1/server", "nod
 
 def test_down_leaves_nothing(no_lab: None) -> None:
     before = traces()
-    weft("lab", "up", str(EXAMPLE))
+    built = json.loads(weft("lab", "up", str(EXAMPLE), "--json").stdout)
+    assert built["up_after_s"] <= UP_S, built["milestones"]
     assert traces() - before, "a lab leaves traces while it is there, or this test sees none"
     began = time.monotonic()
     weft("lab", "down")

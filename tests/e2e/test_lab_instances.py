@@ -1,5 +1,6 @@
 """The hypervisor's part: instances start, are reachable, move and stop."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 
@@ -48,6 +49,8 @@ def test_instances_on_two_leaves_reach_each_other(lab: Lab, network: str) -> Non
     spawn(lab, network, "lab-a", "node1")
     address = spawn(lab, network, "lab-b", "node2")
     until(lambda: answers(lab, "lab-a", address), "lab-b answers lab-a")
+    listed = json.loads(weft("lab", "instance", "list", "--json").stdout)
+    assert {row["name"]: row["node"] for row in listed} == {"lab-a": "node1", "lab-b": "node2"}
 
 
 def test_tcp_works_between_instances(lab: Lab, network: str) -> None:

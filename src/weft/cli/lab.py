@@ -41,12 +41,22 @@ def lab() -> None:
 
 @lab.command()
 @lab_file
-def up(file: Path) -> None:
-    """Build the data centre of FILE: an inventory with a [lab] table."""
+@json_option
+def up(file: Path, as_json: bool) -> None:
+    """Build the data centre of FILE: an inventory with a [lab] table.
+
+    Returns when every switch is in sync, every BGP session is established and every agent is connected.
+    """
     from weft.lab.progress import Progress  # noqa: PLC0415 - `weft lab --help` needs none of the lab
     from weft.lab.up import up as build  # noqa: PLC0415
 
-    asyncio.run(build(file, Progress(lambda milestone: click.echo(str(milestone)))))
+    progress = Progress(lambda milestone: click.echo(str(milestone), err=as_json))
+    built = asyncio.run(build(file, progress))
+    if as_json:
+        milestones = [{"after_s": each.after_s, "text": each.text} for each in progress.milestones]
+        Output(as_json=True).json({"id": built.id, "up_after_s": built.up_after_s, "milestones": milestones})
+        return
+    click.echo(f"the lab is up after {progress.elapsed_s:.1f} s; `weft lab status` shows it, `weft status` its server")
 
 
 @lab.command()
@@ -55,8 +65,11 @@ def down() -> None:
     from weft.lab.down import down as remove  # noqa: PLC0415
     from weft.lab.progress import Progress  # noqa: PLC0415
 
-    if asyncio.run(remove(Progress(lambda milestone: click.echo(str(milestone))))) is None:
+    progress = Progress(lambda milestone: click.echo(str(milestone)))
+    if asyncio.run(remove(progress)) is None:
         click.echo("no lab is up on this machine")
+    else:
+        click.echo(f"the lab is gone after {progress.elapsed_s:.1f} s")
 
 
 @lab.command()
@@ -183,6 +196,20 @@ def delete(names: tuple[str, ...]) -> None:
             await instances.unplug(name)
 
     asyncio.run(work())
+
+
+@instance.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the instances of the lab."""
+    from weft.cli.lab_view import print_instances  # noqa: PLC0415
+    from weft.lab import state  # noqa: PLC0415
+
+    found, output = list(state.load().instances.values()), Output(as_json=as_json)
+    if as_json:
+        output.json(found)
+        return
+    print_instances(output, found)
 
 
 def _with_client(work: "Callable[[AsyncClient], Awaitable[None]]") -> None:

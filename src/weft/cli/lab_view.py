@@ -1,10 +1,12 @@
 """How a lab is shown to people."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from weft.cli.output import Output, ago
 
 if TYPE_CHECKING:
+    from weft.lab.state import Instance
     from weft.lab.status import LabStatus
 
 
@@ -30,5 +32,10 @@ def print_status(output: Output, status: "LabStatus") -> None:
     output.table(["PROCESS", "PID", "LOG"], processes)
     if status.instances:
         output.line()
-        rows = [[each.name, each.node, each.addresses, each.mac, each.namespace] for each in status.instances]
-        output.table(["INSTANCE", "NODE", "ADDRESSES", "MAC", "NAMESPACE"], rows)
+        print_instances(output, status.instances)
+
+
+def print_instances(output: Output, instances: "Sequence[Instance]") -> None:
+    """Print the instances of a lab."""
+    rows = [[each.name, each.node, each.addresses, each.mac, each.namespace] for each in instances]
+    output.table(["INSTANCE", "NODE", "ADDRESSES", "MAC", "NAMESPACE"], rows)
