@@ -82,7 +82,10 @@ async def api_server(
 ) -> AsyncIterator[ApiServer]:
     """Run an API on a new store that holds the example inventory."""
     clock = Clock()
-    store = await Store.open(f"sqlite:///{folder}/weft.db", clock=clock)
+    path = folder / "weft.db"
+    if not path.exists():
+        path.write_bytes(await _empty_database(folder))
+    store = await Store.open(f"sqlite:///{path}", clock=clock)
     api = Api(store, plans or dict, admin_tokens=[ADMIN], clock=clock, heartbeat_s=heartbeat_s)
     transport = httpx.ASGITransport(api.app)
     async with api.running(), httpx.AsyncClient(transport=transport, base_url="http://weft.example:9696") as http:
@@ -92,3 +95,15 @@ async def api_server(
         await server.call("PUT", "/v1/inventory", wire, status=200)
         yield server
     await store.close()
+
+
+_EMPTY: list[bytes] = []
+
+
+async def _empty_database(folder: Path) -> bytes:
+    """Return the file of a store that nothing was written to; making its tables takes the time of many syncs."""
+    if not _EMPTY:
+        path = folder / "empty.db"
+        await (await Store.open(f"sqlite:///{path}")).close()
+        _EMPTY.append(path.read_bytes())
+    return _EMPTY[0]

@@ -33,7 +33,10 @@ _STATUS_BY_CLASS: tuple[tuple[type[WeftError], int], ...] = (
     (Transient, 503),
 )
 
-INTERNAL = WeftError("the server failed at this request; its log says why", kind="InternalServerError")
+INTERNAL = WeftError(
+    "the server failed at this request; its log says why, under this answer's x-openstack-request-id",
+    kind="InternalServerError",
+)
 
 
 class JsonAnswer(Response):

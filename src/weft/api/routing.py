@@ -1,6 +1,10 @@
-"""From a request to its handler: who calls, whether they may, how long it took, and what an error looks like."""
+"""From a request to its handler: who calls, whether they may, how long it took, and what an error looks like.
+
+Every answer carries ``x-openstack-request-id``, as OpenStack's do; a failure is logged under the same id.
+"""
 
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -47,14 +51,16 @@ class Endpoint:
         """Answer one request."""
         started = time.perf_counter()
         method = scope["method"]
+        request_id = b"req-%b" % str(uuid.uuid4()).encode()
         try:
             response = await self._answer(method, scope, receive)
         except WeftError as error:
             response = error_answer(error, scope["path"])
         except Exception:
-            log.exception("request_failed", method=method, path=scope["path"])
+            log.exception("request_failed", method=method, path=scope["path"], request=request_id.decode())
             response = error_answer(INTERNAL, scope["path"])
         self._observe(method, self._path, response.status_code, time.perf_counter() - started)
+        response.raw_headers.append((b"x-openstack-request-id", request_id))
         await response(scope, receive, send)
 
     async def _answer(self, method: str, scope: Scope, receive: Receive) -> Response:

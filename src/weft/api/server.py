@@ -143,4 +143,7 @@ def _driver(switch: Switch, settings: ServerSettings) -> SwitchDriver:
     """Return the driver of a switch; raise Permanent if the server was given no key to log in with."""
     if settings.switch_key is None:
         raise Permanent(f"switch {switch.name}: this server has no key to log in with; start it with --switch-key PATH")
-    return driver_for(switch, DriverSettings(key_file=settings.switch_key))
+    login = DriverSettings(
+        key_file=settings.switch_key, user=settings.switch_user, known_hosts=settings.switch_known_hosts
+    )
+    return driver_for(switch, login)

@@ -21,7 +21,11 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     token_file: Path | None = None
     """Admin tokens, one a line. None: no credential is configured, and only loopback and unix are accepted."""
     switch_key: Path | None = None
-    """The private key that switches accept."""
+    """The private key that switches accept. None: no switch can be reached."""
+    switch_user: str = "root"
+    """Whom switches know by that key."""
+    switch_known_hosts: Path | None = None
+    """Host keys of switches; one that is new is added. None: they are remembered until the process ends."""
     project: str = "default"
     """Owner of what is created by a request that names no project."""
 
