@@ -14,8 +14,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
-CHUNK = 1 << 16
-"""Addresses to a chunk; a compromise between memory for a sparse pool and chunks to skip in a dense one."""
+DENSE_CHUNK = 1 << 12
+SPARSE_CHUNK = 1 << 8
+"""Addresses to a chunk: few where addresses lie far apart and each makes a chunk, many where chunks are full."""
+SPARSE_FROM = 1 << 26
+"""Pools of so many addresses are never full, and used where callers ask for addresses of their own (IPv6)."""
 
 _FREE, _USED = 0, 1
 
@@ -24,10 +27,12 @@ class AddressPool:
     """The addresses of some inclusive ranges, and which of them are taken or resting."""
 
     def __init__(self, ranges: Sequence[tuple[int, int]], used: Iterable[int] = ()) -> None:
+        """`ranges` are inclusive and do not overlap; `used` names no address twice."""
         self._ranges = tuple(sorted(ranges))
         sizes = [last - first + 1 for first, last in self._ranges]
         self._starts = [0, *accumulate(sizes)]
         self._firsts = [first for first, _ in self._ranges]
+        self._chunk = DENSE_CHUNK if self._starts[-1] < SPARSE_FROM else SPARSE_CHUNK
         self._chunks: dict[int, bytearray] = {}
         self._taken_in: dict[int, int] = {}
         self._outside: set[int] = set()
@@ -35,8 +40,16 @@ class AddressPool:
         self._until: dict[int, float] = {}
         self._cursor = 0
         self._taken = 0
+        highest = -1
         for address in used:
-            self.take(address)
+            index = self._index(address)
+            if index is None:
+                self._outside.add(address)
+            else:
+                self._mark(index)
+                highest = max(highest, index)
+        # Which was given out last is not known any more; after the highest is where next-fit mostly stands.
+        self._cursor = highest + 1 if highest + 1 < self.size else 0
 
     @property
     def size(self) -> int:
@@ -67,19 +80,10 @@ class AddressPool:
         self._cursor = index + 1 if index + 1 < self.size else 0
         return self._address(index)
 
-    def take(self, address: int) -> bool:
+    def take(self, address: int, now: float) -> bool:
         """Take this address, in the ranges or not; False if it is taken or resting."""
-        index = self._index(address)
-        if index is None:
-            if address in self._outside:
-                return False
-            self._outside.add(address)
-            return True
-        chunk = self._chunks.get(index // CHUNK)
-        if chunk is not None and chunk[index % CHUNK] == _USED:
-            return False
-        self._mark(index)
-        return True
+        self._wake(now)
+        return self._take(address)
 
     def release(self, address: int) -> None:
         """Make a taken or resting address free at once."""
@@ -88,7 +92,7 @@ class AddressPool:
         if index is None:
             self._outside.discard(address)
             return
-        number, offset = divmod(index, CHUNK)
+        number, offset = divmod(index, self._chunk)
         chunk = self._chunks.get(number)
         if chunk is None or chunk[offset] == _FREE:
             return
@@ -100,9 +104,22 @@ class AddressPool:
 
     def rest(self, address: int, until: float) -> None:
         """Keep a taken address from being used before `until` (Unix seconds); then it is free."""
-        self.take(address)
+        self._take(address)
         self._until[address] = until
         heapq.heappush(self._resting, (until, address))
+
+    def _take(self, address: int) -> bool:
+        index = self._index(address)
+        if index is None:
+            if address in self._outside:
+                return False
+            self._outside.add(address)
+            return True
+        chunk = self._chunks.get(index // self._chunk)
+        if chunk is not None and chunk[index % self._chunk] == _USED:
+            return False
+        self._mark(index)
+        return True
 
     def _wake(self, now: float) -> None:
         while self._resting and self._resting[0][0] <= now:
@@ -113,23 +130,23 @@ class AddressPool:
     def _find(self, start: int, end: int) -> int | None:
         """Return the first free index in [start, end), skipping full chunks without looking into them."""
         while start < end:
-            number, offset = divmod(start, CHUNK)
+            number, offset = divmod(start, self._chunk)
             chunk = self._chunks.get(number)
             if chunk is None:
                 return start
-            stop = min(end, (number + 1) * CHUNK)
+            stop = min(end, (number + 1) * self._chunk)
             if self._taken_in[number] < len(chunk):
-                found = chunk.find(_FREE, offset, stop - number * CHUNK)
+                found = chunk.find(_FREE, offset, stop - number * self._chunk)
                 if found >= 0:
-                    return number * CHUNK + found
+                    return number * self._chunk + found
             start = stop
         return None
 
     def _mark(self, index: int) -> None:
-        number, offset = divmod(index, CHUNK)
+        number, offset = divmod(index, self._chunk)
         chunk = self._chunks.get(number)
         if chunk is None:
-            chunk = self._chunks[number] = bytearray(min(CHUNK, self.size - number * CHUNK))
+            chunk = self._chunks[number] = bytearray(min(self._chunk, self.size - number * self._chunk))
             self._taken_in[number] = 0
         chunk[offset] = _USED
         self._taken += 1

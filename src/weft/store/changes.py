@@ -50,9 +50,10 @@ class CompactedError(Transient):
 
     default_kind = "RevisionCompacted"
 
-    def __init__(self, after: Revision, oldest: Revision) -> None:
+    def __init__(self, after: Revision, held: Revision) -> None:
+        """`held` is the revision nearest to `after` that the log has."""
         super().__init__(
-            f"the change log begins after revision {oldest}, so what changed since {after} is not known any more; "
+            f"what changed after revision {after} is not in the change log, which has revision {held} next to it; "
             "read a new snapshot and watch from its revision",
             retry_after_s=0.0,
         )

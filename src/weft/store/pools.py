@@ -1,11 +1,11 @@
 """The allocators of all subnets, each built from the rows when it is first asked. For the writer thread alone."""
 
+import socket
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from weft.ipam.pools import AddressPool
-from weft.model.addresses import parse_address
 from weft.model.ids import SubnetId
 from weft.model.intent import Subnet
 from weft.store import schema as t
@@ -36,11 +36,17 @@ class Pools:
 
     def _build(self, subnet: Subnet, snapshot: "Snapshot") -> AddressPool:
         ranges = [(int(each.start), int(each.end)) for each in subnet.pools]
-        used = (int(parse_address(row[0])) for row in snapshot.run(_USED, subnet_id=subnet.id))
+        used = (_number(row[0]) for row in snapshot.run(_USED, subnet_id=subnet.id))
         pool = AddressPool(ranges, used)
         for address, until in snapshot.run(_RESTING, subnet_id=subnet.id):
-            pool.rest(int(parse_address(address)), until)
+            pool.rest(_number(address), until)
         return pool
+
+
+def _number(address: str) -> int:
+    """Return an address as a number; a full /12 has a million of them to be read, at a tenth of ip_address's cost."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return int.from_bytes(socket.inet_pton(family, address), "big")
 
 
 _USED = sa.select(t.fixed_ips.c.address).where(t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id"))

@@ -172,8 +172,11 @@ class Store:
     async def watch(self, after: Revision) -> AsyncIterator[tuple[Change, ...]]:
         """Yield the changes after a revision, oldest first, in batches that never split a revision; ends on close.
 
-        Raises CompactedError if the log no longer reaches back that far.
+        Raises CompactedError if the log no longer reaches back that far, or not yet so far: then the database is an
+        older one than the caller has seen.
         """
+        if after > self._revision:
+            raise CompactedError(after, self._revision)
         position = after
         while not self._closed:
             grown = self._grown
@@ -214,18 +217,22 @@ class Store:
                 self._attempt(connection, work)
             self._compact(connection, group)
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            log.exception("commit_failed", error=str(error), pieces=len(group))
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            for work in group:
-                if work.transaction is not None:
-                    work.transaction.undo()
-                work.error = work.error or Transient(f"the database could not commit: {error}", retry_after_s=1.0)
+        except Exception as error:
+            log.exception("commit_failed", error=repr(error), pieces=len(group))
+            self._give_up(connection, group, error)
         else:
             self._after_commit(group)
         for work in group:
             work.settle()
+
+    def _give_up(self, connection: sqlite3.Connection, group: list[_Work], error: Exception) -> None:
+        """Undo a whole group: rows, and what allocators learnt, newest first."""
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        for work in reversed(group):
+            if work.transaction is not None:
+                work.transaction.undo()
+            work.error = work.error or Transient(f"the database could not commit: {error}", retry_after_s=1.0)
 
     def _attempt(self, connection: sqlite3.Connection, work: _Work) -> None:
         """Run one piece in a savepoint; what it raises is its own, and undoes only what it did."""
@@ -243,14 +250,13 @@ class Store:
         try:
             work.result = work.run(transaction)
             work.changes = transaction.finish()
-        except sqlite3.OperationalError:
-            transaction.undo()
-            raise
         except Exception as error:
+            transaction.undo()
+            if not connection.in_transaction:
+                raise  # The database gave up the whole group: a full disk, a broken file.
             if not isinstance(error, WeftError):
                 log.exception("work_failed", error=repr(error))
             work.error = error
-            transaction.undo()
             connection.execute("ROLLBACK TO piece")
         else:
             work.transaction = transaction

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 
 from weft.fabric.numbering import Numbering
 from weft.ipam.pools import AddressPool
@@ -34,6 +35,8 @@ from weft.store.ids import Ids
 from weft.store.pools import Pools
 from weft.store.snapshot import Connection, Snapshot
 from weft.store.views import PortView, SwitchStatus
+
+log = structlog.get_logger()
 
 HISTORY_KEPT = 500
 """Entries of a port's history that are kept; a port that flaps forgets how it began."""
@@ -104,7 +107,11 @@ class Transaction(Snapshot):
     def committed(self) -> None:
         """Do what was put off until the work is durable."""
         for action in self._then:
-            action()
+            try:
+                action()
+            except Exception:
+                # The rows are durable; what follows from them must not take the writer down.
+                log.exception("after_commit_failed")
 
     def on_commit(self, action: Callable[[], None]) -> None:
         """Have something done once this work is durable, such as a line in the log."""
@@ -269,7 +276,8 @@ class Transaction(Snapshot):
     def take_address(self, subnet: Subnet, address: int | None = None) -> int | None:
         """Take this address, or the next free one, from a subnet's allocator; None if it is taken, or none is free."""
         pool = self.pool(subnet)
-        taken = pool.allocate(self.clock()) if address is None else address if pool.take(address) else None
+        now = self.clock()
+        taken = pool.allocate(now) if address is None else address if pool.take(address, now) else None
         if taken is not None:
             self._undo.append(lambda: pool.release(taken))
         return taken
