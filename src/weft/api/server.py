@@ -142,7 +142,7 @@ def _configure_logs() -> None:
 def _driver(switch: Switch, settings: ServerSettings) -> SwitchDriver:
     """Return the driver of a switch; raise Permanent if the server was given no key to log in with."""
     if settings.switch_key is None:
-        raise Permanent(f"switch {switch.name}: this server has no key to log in with; start it with --switch-key PATH")
+        raise Permanent("this server has no key to log in to switches with; start it with --switch-key PATH")
     login = DriverSettings(
         key_file=settings.switch_key, user=settings.switch_user, known_hosts=settings.switch_known_hosts
     )
