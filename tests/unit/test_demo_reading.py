@@ -17,9 +17,16 @@ CONFIG = """\
 vrf v50000
  vni 50000
 exit-vrf
+vrf v50001
+exit-vrf
 router bgp 65101
 router bgp 65101 vrf v50000
+router bgp 65101 vrf v50002
 """
+BRIDGE_VLANS = (
+    '[{"ifname":"eth11","vlans":[{"vlan":1,"flags":["PVID"]},{"vlan":100},{"vlan":200,"vlanEnd":201}]},'
+    '{"ifname":"br-mgmt","vlans":[{"vlan":1}]}]\n'
+)
 ROUTES = """\
 Route Distinguisher: 10.255.0.3:2
  *> [2]:[0]:[48]:[fa:16:3e:00:00:01]:[32]:[10.1.1.2]
@@ -46,7 +53,20 @@ def test_interfaces_addresses_and_vnis_of_all_namespaces() -> None:
 
 
 def test_a_vrf_is_one_thing_wherever_the_configuration_names_it() -> None:
-    assert reading.vrfs("leaf1", CONFIG) == {(reading.VRFS, "leaf1: v50000")}
+    assert reading.vrfs("leaf1", CONFIG) == {(reading.VRFS, "leaf1: v50000"), (reading.VRFS, "leaf1: v50002")}
+
+
+def test_vlans_of_hosts_cables_and_bridges() -> None:
+    assert (reading.VLANS, "node1: 7") in reading.flows("node1", "table=0, dl_vlan=7 actions=pop_vlan,output:1")
+    cable = '[{"ifname":"eth11.100","addr_info":[]},{"ifname":"eth11.100v","addr_info":[]}]'
+    assert {each for each in reading.interfaces("leaf1", cable) if each[0] == reading.VLANS} == {
+        (reading.VLANS, "leaf1: 100 on eth11")
+    }
+    assert reading.bridge_vlans("leaf1", BRIDGE_VLANS) == {
+        (reading.VLANS, "leaf1: 100 on eth11"),
+        (reading.VLANS, "leaf1: 200 on eth11"),
+        (reading.VLANS, "leaf1: 201 on eth11"),
+    }
 
 
 def test_evpn_routes() -> None:

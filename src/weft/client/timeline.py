@@ -19,13 +19,16 @@ TITLES = {
     steps.STALE_REPORT: "late report of an old epoch ignored",
 }
 
-REQUESTS = frozenset({steps.CREATED, steps.BOUND})
-"""Steps with which a request begins: later steps are timed from the last of them."""
+CREATION = 0
+"""The epoch of what is done before a port is first bound."""
+
+SAME_REQUEST_S = 0.05
+"""Creating and binding that are so close together are one request."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedStep:
-    """A step of a history, and the seconds since the request that it answers."""
+    """A step of a history, and the seconds since the request that it answers: less than 0 if it came before it."""
 
     step: HistoryStep
     after_s: float
@@ -44,17 +47,19 @@ def title_of(step: HistoryStep) -> str:
 
 
 def timeline(history: Iterable[HistoryStep]) -> Iterator[TimedStep]:
-    """Yield the steps by time, each timed from the last request before it.
+    """Yield the steps by time, each timed from the request that it answers: that of its epoch, else the creation.
 
-    Clocks of nodes and server differ a little, and steps arrive in batches: order is by time, and for equal times as
-    given. A port that is created on a node makes one request, not two.
+    A device may be plugged in before its port is bound to the node, as in a live migration. Creating and binding that
+    are close together came in one request.
     """
-    begun = None
-    for step in sorted(history, key=lambda each: each.at):
-        if begun is None or (step.step in REQUESTS and step.at - begun > SAME_REQUEST_S):
-            begun = step.at
-        yield TimedStep(step, step.at - begun)
-
-
-SAME_REQUEST_S = 0.005
-"""Creating and binding that are so close together came in one request."""
+    steps_by_time = sorted(history, key=lambda step: step.at)
+    begun: dict[int, float] = {}
+    for step in steps_by_time:
+        if step.step == steps.BOUND:
+            created = begun.get(CREATION, step.at - 2 * SAME_REQUEST_S)
+            begun[step.epoch] = created if step.at - created <= SAME_REQUEST_S else step.at
+        elif step.step == steps.CREATED:
+            begun[CREATION] = step.at
+    for step in steps_by_time:
+        request_at = begun.get(step.epoch, begun.get(CREATION, steps_by_time[0].at))
+        yield TimedStep(step, step.at - request_at)

@@ -24,13 +24,14 @@ class Follower:
     def __init__(self, client: AsyncClient, show: Show) -> None:
         self._client = client
         self._show = show
-        self._names: dict[str, str] = {}
         self._steps: dict[str, list[HistoryStep]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin with what happens from now on."""
+        """Begin with what happens from now on: what is known of the ports by now is not shown."""
         revision = (await self._client.status())["revision"]
+        for port in await self._client.port_statuses():
+            self._steps[port.id] = await self._client.history(port.id)
         self._task = asyncio.create_task(self._follow(revision))
 
     async def stop(self) -> None:

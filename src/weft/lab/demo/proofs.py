@@ -18,6 +18,7 @@ from weft.lab.demo.cast import (
 )
 from weft.lab.demo.checks import Checks
 from weft.lab.demo.inside import Place, listening, ping
+from weft.lab.demo.ping import PingResult
 
 PINGS = 5
 
@@ -56,11 +57,20 @@ async def _reaches(
     address = stage.address(target)
     result = await ping(stage.place(source), address, count=PINGS)
     held = result.lost == 0 and result.routers == routers
-    between = "answers disagree on the path" if result.routers is None else f"{result.routers} routers between"
-    if result.received == 0:
-        between = "nothing to measure the path with"
-    evidence = f"{source.name} ({source.node}) -> {target.name} ({target.node}) {address}: {result}, {between}"
+    evidence = f"{source.name} ({source.node}) -> {target.name} ({target.node}) {address}: {result}, {_path(result)}"
     checks.record(claim, held=held, evidence=evidence)
+
+
+def _path(result: PingResult) -> str:
+    match result.routers:
+        case None:
+            return "by no path or several"
+        case 0:
+            return "no router between"
+        case 1:
+            return "1 router between"
+        case several:
+            return f"{several} routers between"
 
 
 async def _gateway_is_the_first_hop(stage: Stage, checks: Checks, source: Instance, target: Instance) -> None:

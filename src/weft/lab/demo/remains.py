@@ -83,4 +83,10 @@ async def _look_at_switch(lab: LabState, switch: str) -> set[Found]:
     interfaces = await run(*argv_in(lab, switch, ["sh", "-c", ALL_INTERFACES]))
     config = await run(*argv_in(lab, switch, ["vtysh", "-c", "show running-config"]))
     routes = await run(*argv_in(lab, switch, ["vtysh", "-c", "show bgp l2vpn evpn route"]))
-    return reading.interfaces(switch, interfaces) | reading.vrfs(switch, config) | reading.evpn_routes(switch, routes)
+    vlans = await run(*argv_in(lab, switch, ["bridge", "-j", "vlan"]))
+    return (
+        reading.interfaces(switch, interfaces)
+        | reading.bridge_vlans(switch, vlans)
+        | reading.vrfs(switch, config)
+        | reading.evpn_routes(switch, routes)
+    )

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from weft.client import AsyncClient, find_context
-from weft.client.timeline import TimedStep
 from weft.lab import state
 from weft.lab.demo.cast import INSTANCES, NETWORKS, TENANTS
 from weft.lab.demo.checks import Checks
@@ -116,11 +115,7 @@ async def _client() -> AsyncIterator[AsyncClient]:
 
 @asynccontextmanager
 async def _shown_live(client: AsyncClient, screen: Screen) -> AsyncIterator[None]:
-    def show(name: str, timed: TimedStep) -> None:
-        line = f"{timed.after_s:+8.3f}  {name:<11} {timed.step.actor:<13} {timed.title}"
-        screen.say(line, style="green" if timed.step.after == "ACTIVE" else "")
-
-    follower = Follower(client, show)
+    follower = Follower(client, screen.step)
     await follower.start()
     try:
         yield

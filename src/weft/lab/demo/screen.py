@@ -7,9 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from weft.client.timeline import TimedStep
 from weft.lab.demo.checks import Check
+from weft.model import steps
 
-PLAIN_WIDTH = 140
+PLAIN_WIDTH = 180
 
 WHAT_TO_TRY = (
     ("weft lab status", "what runs, and where"),
@@ -43,6 +45,15 @@ class Screen:
     def say(self, text: str, style: str = "") -> None:
         """Print a line within an act."""
         self._console.print(Text(f"   {text}", style=style), soft_wrap=True)
+
+    def step(self, port: str, timed: TimedStep) -> None:
+        """Print a step of a port as it happens."""
+        is_state = timed.step.step == steps.STATE
+        style = "green" if is_state and timed.step.after == "ACTIVE" else "dim" if is_state else ""
+        line = Text(f"   {timed.after_s:+8.3f}  {port:<11} {timed.step.actor:<13} ")
+        line.append(timed.title, style=style)
+        line.append(f"  {timed.step.detail}".rstrip(), style="dim")
+        self._console.print(line, soft_wrap=True)
 
     def check(self, check: Check) -> None:
         """Print the outcome of a check."""
