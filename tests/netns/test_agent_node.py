@@ -152,6 +152,8 @@ def test_frames_leave_with_the_vlan_of_the_leaf_and_come_back(node: OvsHost) -> 
     node.ping(1, "10.0.0.99")
     until("the answer arrived", lambda: "02:00:00:00:00:99" in sh("ip", "-n", f"{node.netns}-i1", "neighbour"), 5)
     assert answer.communicate(timeout=5)[0] == "asked by VLAN 777\n"
+    (control,) = node.folder.glob("ovs-vswitchd.*.ctl")
+    assert " 777 " not in sh("ovs-appctl", f"--target={control}", "fdb/show", "br-bond")
 
 
 ARP_RESPONDER = """

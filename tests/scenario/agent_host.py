@@ -234,13 +234,15 @@ def _mutated(column: Any, mutator: str, value: Any) -> Any:
 
 
 class FakeFlows:
-    """The flow tables of one bridge. `refuse`: flows that match it are not accepted."""
+    """The flow tables of one bridge. A flow with the key of `refuse` is not accepted, one with that of `swallow` is
+    accepted and lost."""
 
     def __init__(self, faults: Faults) -> None:
         self.flows: dict[Key, Flow] = {}
         self.running = True
         self.commits: list[FlowChange] = []
         self.refuse: Flow | None = None
+        self.swallow: Flow | None = None
         self._faults = faults
         self._connected = False
 
@@ -279,6 +281,8 @@ class FakeFlows:
         for flow in change.delete:
             self.flows.pop(flow.key, None)
         self.flows.update((flow.key, flow) for flow in change.add)
+        if self.swallow is not None:
+            self.flows.pop(self.swallow.key, None)
         self.commits.append(change)
         self._faults.strike()  # committed, but the answer is lost
 
@@ -489,7 +493,9 @@ class FakeNode:
             if leaving[Field.IN_PORT] != patch:
                 names = self._names()
                 inward = {**_headers(leaving), Field.IN_PORT: self.ofport(INTEGRATION_PATCH)}
-                out |= {names[number] for number, _ in self.integration.process(inward)}
+                for port_number, delivered in self.integration.process(inward):
+                    assert delivered[Field.VLAN_VID] == 0, f"a tag reached {names[port_number]}"
+                    out.add(names[port_number])
         return out
 
     def _names(self) -> dict[int, str]:

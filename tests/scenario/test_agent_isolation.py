@@ -7,7 +7,7 @@ from agent_host import BROADCAST, FakeNode, Packet, ipv4, mac, port
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weft.agent.ovs.flow import VLAN_PRESENT, Field, mac_int
+from weft.agent.ovs.flow import LOCAL, VLAN_PRESENT, Field, mac_int
 from weft.agent.ovs.pipeline import link_local
 from weft.protocol.node import PortDesired
 
@@ -128,6 +128,17 @@ async def test_unicast_goes_to_one_device_and_the_rest_to_the_leaf() -> None:
     assert node.receive(102, ipv4(9, mac(1))) == set()
     assert node.receive(103, ipv4(9, mac(1))) == set()
     assert node.receive(101, ipv4(9, BROADCAST)) == {"tap1", "tap2"}
+
+
+async def test_nothing_crosses_the_patch_outwards_but_local_vlans() -> None:
+    node = await wired(port(1), port(3, "blue", 102))
+    patch = node.ofport("phy-br-bond")
+    for vlan, expected in ((1, 102), (2, 101), (3, None), (101, None), (102, None)):
+        packet = {**ipv4(1, BROADCAST), Field.IN_PORT: patch, Field.VLAN_VID: VLAN_PRESENT | vlan}
+        left = [leaving[Field.VLAN_VID] & ~VLAN_PRESENT for _, leaving in node.uplink.process(packet)]
+        assert left == ([] if expected is None else [expected])
+    assert node.uplink.process({**ipv4(1, BROADCAST), Field.IN_PORT: patch}) == []
+    assert node.uplink.process({**ipv4(1, BROADCAST), Field.IN_PORT: LOCAL, Field.VLAN_VID: VLAN_PRESENT | 101}) == []
 
 
 async def test_a_vlan_that_two_networks_claim_joins_nobody() -> None:

@@ -282,6 +282,44 @@ async def test_one_refused_port_does_not_stop_the_others() -> None:
     assert node.states()["p3", 1] is UP
 
 
+async def test_a_flow_that_does_not_read_back_is_no_success() -> None:
+    node = await ready(port(1), plugged=(1,))
+    node.rows.plug("tap2", "p2")
+    node.rows.settle()
+    node.change(port(2), revision=2)
+    (flow,) = [flow for flow in _would_add(node, "tap2") if flow.table == 0]
+    node.integration.swallow = flow
+    await node.turn(5)
+    assert node.states() == {("p1", 1): UP, ("p2", 1): PENDING}
+    assert "did not read back" in node.told[-1].reason
+    node.integration.swallow = None
+    await node.turn()
+    assert node.states()["p2", 1] is UP
+
+
+async def test_a_device_that_was_replaced_between_two_passes_makes_its_steps_again() -> None:
+    node = await ready(port(1), plugged=(1,))
+    told, replaced_at = len(node.told), node.now
+    node.rows.unplug("tap1")
+    node.rows.plug("tap1", "p1")
+    node.rows.settle()
+    await node.turn()
+    again = {step.step for report in node.told[told:] for step in report.steps if step.at >= replaced_at}
+    assert again == {steps.PLUGGED, steps.DETECTED, steps.FLOWS}
+
+
+@pytest.mark.parametrize("dead", ["tap1", "tap9"])
+async def test_of_two_devices_of_one_port_the_live_one_counts(dead: str) -> None:
+    node = await ready(port(1), port(2), plugged=(1, 2))
+    node.rows.plug("tap9", "p1")
+    node.rows.settle()
+    node.rows.row("Interface", dead)["ofport"] = -1
+    await node.turn()
+    (live,) = {"tap1", "tap9"} - {dead}
+    assert node.send("tap2", ipv4(2, mac(1))) == {live}
+    assert node.states()["p1", 1] is UP
+
+
 def _would_add(node: FakeNode, device: str) -> list[Flow]:
     number = int(device.removeprefix("tap"))
     return list(port_flows(port(number), node.ofport(device), node.rows.memory().local_vlans["red"]))

@@ -12,7 +12,6 @@ import msgspec
 from weft.agent.ovs.observed import INTEGRATION, INTEGRATION_PATCH, UPLINK, UPLINK_PATCH
 from weft.agent.ovs.plan import Dress
 from weft.agent.ovs.tables import Operation, Row, Tables, bridge, interfaces, mapping, optional, ovs_map, ovs_set, ports
-from weft.agent.ovs.tables import values as elements
 from weft.agent.settings import AgentSettings, BondMode
 from weft.model.errors import Transient
 
@@ -22,13 +21,14 @@ OWNER_KEY = "weft-node"
 BOND = "bond0"
 RETRY_AFTER_S = 0.2
 
-_TAGGED_VLANS = tuple(range(1, 4095))
+_TAGGED_VLANS = ovs_set(list(range(1, 4095)))
 
 
 class _Bridge(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     scalars: Mapping[str, str]
-    flood_vlans: tuple[int, ...]
+    flood_vlans: list[Any]
+    """As the column says it; ovsdb-server sorts sets."""
     other_config: Mapping[str, str]
     ports: tuple["_Port", ...]
 
@@ -98,7 +98,7 @@ def _integration(datapath: str) -> _Bridge:
     return _Bridge(
         name=INTEGRATION,
         scalars={"datapath_type": datapath, "fail_mode": "secure"},
-        flood_vlans=(),
+        flood_vlans=ovs_set([]),
         other_config={},
         ports=(_internal(INTEGRATION), _patch(INTEGRATION_PATCH, UPLINK_PATCH)),
     )
@@ -153,7 +153,7 @@ def _create(wanted: _Bridge, node: str, tables: Tables) -> list[Operation]:
     row = {
         "name": wanted.name,
         **wanted.scalars,
-        "flood_vlans": ovs_set(list(wanted.flood_vlans)),
+        "flood_vlans": wanted.flood_vlans,
         "other_config": ovs_map(wanted.other_config),
         "external_ids": ovs_map({OWNER_KEY: node}),
         "ports": ovs_set(names),
@@ -186,11 +186,11 @@ def _insert_port(port: _Port, operations: list[Operation]) -> list[str]:
 def _correct(wanted: _Bridge, node: str, found: tuple[str, Row], tables: Tables) -> list[Operation]:
     id_, row = found
     operations: list[Operation] = []
-    columns = {
+    columns: dict[str, Any] = {
         name: value for name, value in wanted.scalars.items() if (optional(row[name]) or "system") != value
     }  # an empty datapath_type means system
-    if set(elements(row["flood_vlans"])) != set(wanted.flood_vlans):
-        columns["flood_vlans"] = ovs_set(list(wanted.flood_vlans))  # type: ignore[assignment]
+    if row["flood_vlans"] != wanted.flood_vlans:
+        columns["flood_vlans"] = wanted.flood_vlans
     if columns:
         operations.append(_update("Bridge", id_, columns))
     operations += _complete_map("Bridge", id_, row, "other_config", wanted.other_config)

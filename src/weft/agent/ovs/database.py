@@ -2,7 +2,7 @@
 
 Own client, not the ``ovs`` package: its parser is pure Python and needs 106 ms for the first answer of a switch with
 300 ports (json's C parser: 2 ms), and its IDL wants a thread or a poll loop of its own. A transaction by this client
-takes 0.6 ms.
+takes 0.5 ms.
 """
 
 from collections.abc import Callable, Sequence

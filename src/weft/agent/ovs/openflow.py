@@ -3,9 +3,9 @@
 Source: OpenFlow Switch Specification 1.4.0, sections 7.1 (header), 7.2.3 (OXM), 7.2.4 (instructions), 7.2.5 (actions),
 7.3.5.2 (flow statistics), 7.3.9 (bundles), 7.4.4 (errors). All functions are pure.
 
-Why not ``ovs-ofctl``: on a 2-core machine, one flow added, committed and read back takes 0.5 ms on a connection that is
-open, and 36 ms of wall and 15 ms of CPU time by starting ``ovs-ofctl --bundle add-flows`` and ``dump-flows``. The open
-connection also tells at once when ovs-vswitchd dies.
+Why not ``ovs-ofctl``: to add a flow and read it back takes 1.1 ms (0.4 ms of CPU) on an open connection, and 83 ms
+(35 ms of CPU) by starting ``ovs-ofctl --bundle add-flows`` and ``dump-flows``, measured on 2 busy cores. The
+open connection also tells at once when ovs-vswitchd dies.
 """
 
 import struct
