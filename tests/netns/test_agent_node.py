@@ -67,6 +67,7 @@ class Pings:
 def test_bring_up(node: OvsHost) -> None:
     leaf_bridge(node)
     until("the leaf's gateway reaches the node", lambda: "1 received" in leaf_ping(node, "172.31.1.11"))
+    until("guarded", lambda: "bpf" in sh("tc", "-n", node.netns, "filter", "show", "dev", "nic1", "ingress"))
     assert "DUP" not in leaf_ping(node, "172.31.1.11", 5)
     assert "default via 172.31.1.1 dev br-bond" in sh("ip", "-n", node.netns, "route")
     assert node.vsctl("get-fail-mode", "br-int") == "secure"
