@@ -14,6 +14,7 @@ from weft.api.events import HEARTBEAT
 from weft.fabric.config import Vrf
 from weft.fabric.plan import AddVrf, SwitchPlan
 from weft.model.ids import SwitchName
+from weft.store import CompactedError, sqlite
 
 
 @pytest.fixture
@@ -111,6 +112,20 @@ async def test_the_watch_goes_on_from_a_revision(server: ApiServer) -> None:
     assert seen["subnet", subnet] == (await server.call("GET", f"/v2.0/subnets/{subnet}"))["subnet"]
     assert seen["router", router] == (await server.call("GET", f"/v2.0/routers/{router}"))["router"]
     assert seen["router_interface", subnet]["port_id"] == interface["port_id"]
+
+
+async def test_a_watch_from_a_revision_that_the_log_has_forgotten_says_so(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LOG_KEPT", 1)
+    monkeypatch.setattr(sqlite, "LOG_COMPACT_EVERY", 1)
+    for _ in range(5):
+        await server.make("network")
+    async with server.stream("/v1/watch", query="after=1") as stream:
+        piece = await stream.piece()
+        assert piece.startswith(b"event: error\n")
+        assert CompactedError.default_kind.encode() in piece
+        assert await stream.piece() == b""
 
 
 async def test_a_quiet_watch_is_kept_alive_by_comments(tmp_path: Path) -> None:

@@ -199,6 +199,8 @@ async def test_an_object_belongs_to_whom_the_request_names(server: ApiServer) ->
     found = await server.call("POST", "/v2.0/networks", body, headers={"X-Project-Id": "p1"}, status=201)
     assert (found["network"]["project_id"], found["network"]["tenant_id"]) == ("p1", "p1")
     assert (await server.make("network"))["project_id"] == "default"
+    refused = await server.answer("POST", "/v2.0/networks", json=body, headers={"X-Project-Id": "p" * 256})
+    assert refused.status_code == 400
 
 
 async def test_two_tenants_may_have_the_same_addresses(server: ApiServer) -> None:

@@ -1,5 +1,6 @@
 """Nodes: tokens, what an agent may see, the watch with its snapshot and changes, and reports."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any
 
 import pytest
 from api_server import START, ApiServer, api_server
-from api_stream import Stream
+from api_stream import DEADLINE_S, Stream
 
 from weft.api import watches
 from weft.api.events import HEARTBEAT
+from weft.model.ids import NodeName, Revision
+from weft.store import Change, CompactedError
 
 
 @pytest.fixture
@@ -156,6 +159,40 @@ async def test_a_new_token_ends_the_watches_of_the_old_one(server: ApiServer) ->
         await next_event(stream)
         await server.token_of("node1")
         assert await stream.piece() == b""
+
+
+async def test_a_node_that_leaves_the_inventory_is_cut(server: ApiServer) -> None:
+    wire = await server.call("GET", "/v1/inventory", status=200)
+    wire["nodes"] = [node for node in wire["nodes"] if node["name"] != "node3"]
+    wire["links"] = [link for link in wire["links"] if not link["b"].startswith("node3:")]
+    async with server.stream("/v1/nodes/node3/watch") as leaving, server.stream("/v1/nodes/node1/watch") as staying:
+        await next_event(leaving)
+        await next_event(staying)
+        await server.call("PUT", "/v1/inventory", wire, status=200)
+        assert await leaving.piece() == b""
+        await bound_port(server, "node1")
+        assert (await next_event(staying))[0] == "change"
+    assert (await server.answer("GET", "/v1/nodes/node3/watch")).status_code == 404
+
+
+async def test_watchers_that_a_compacted_log_cannot_serve_are_cut(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compacted(after: Revision) -> AsyncIterator[tuple[Change, ...]]:
+        monkeypatch.undo()
+        raise CompactedError(after, server.store.revision)
+
+    node = NodeName("node1")
+    served, old, new = watches.NodeWatches(server.store), watches.NodeWatch(node), watches.NodeWatch(node)
+    monkeypatch.setattr(server.store, "watch", compacted)
+    serving = asyncio.create_task(served.run())
+    async with asyncio.timeout(DEADLINE_S):
+        with served.registered(old):
+            await old.cut.wait()
+        with served.registered(new):
+            port = await bound_port(server)
+            assert await new.news() == {port["id"]}
+    serving.cancel()
 
 
 async def test_the_servers_stop_ends_watches(server: ApiServer) -> None:

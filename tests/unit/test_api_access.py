@@ -32,7 +32,9 @@ def scope(headers: Mapping[str, str], server: tuple[str, int | None] = ("127.0.0
         (["root"], {"X-Auth-Token": "root"}, Administrator()),
         (["root"], {"Authorization": "Bearer of-a"}, NodeAgent(NodeName("a"))),
         ([], {"Authorization": "Bearer of-a"}, NodeAgent(NodeName("a"))),
-        ([], {}, Administrator()),
+        ([], {"Host": "127.0.0.1:9696"}, Administrator()),
+        ([], {"Host": "[::1]:9696"}, Administrator()),
+        ([], {"Host": "localhost"}, Administrator()),
     ],
 )
 async def test_callers_are_told_by_their_token(
@@ -50,6 +52,10 @@ async def test_callers_are_told_by_their_token(
         (["root"], {"Authorization": "Bearer "}),
         (["root"], {"X-Auth-Token": digest("root")}),
         ([], {"Authorization": "Bearer voided"}),
+        ([], {}),
+        ([], {"Host": "[nonsense"}),
+        ([], {"Host": "evil.example:9696"}),
+        ([], {"Host": "127.0.0.1:9696", "Origin": "https://evil.example"}),
     ],
 )
 async def test_whoever_has_no_valid_token_is_refused(admin_tokens: list[str], headers: dict[str, str]) -> None:

@@ -1,10 +1,12 @@
 """Who is calling, and what they may do: administrators everything, a node's agent its own node's pages."""
 
 import hashlib
+import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
+from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
@@ -73,6 +75,7 @@ class Authenticator:
         if token is None:
             if self._admin_digests:
                 raise Unauthenticated("this server wants a token: send it as 'Authorization: Bearer TOKEN'")
+            _refuse_browsers(scope)
             return ADMINISTRATOR
         found = digest(token)
         if found in self._admin_digests:
@@ -98,6 +101,29 @@ def _through_unix_socket(scope: Scope) -> bool:
     # No host begins with a slash, and the server's own address is nothing that a client can choose.
     server = scope.get("server")
     return server is not None and server[1] is None and str(server[0]).startswith("/")
+
+
+def _refuse_browsers(scope: Scope) -> None:
+    """Raise Unauthenticated if the request is made by a web page, of any site, that an administrator looks at.
+
+    Where no token is asked for, that would be enough to command this server. A page's request names the page's origin,
+    or, if its site's name was made to lead here (DNS rebinding), the site as its host.
+    """
+    headers = dict(scope["headers"])
+    host = headers.get(b"host", b"").decode("latin-1")
+    if b"origin" in headers or not _names_this_machine(host):
+        raise Unauthenticated(
+            f"a request for host '{host}' from a web page or by a name needs a token, and this server has none: "
+            "start it with --token-file, or name it by its address"
+        )
+
+
+def _names_this_machine(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 def _token(scope: Scope) -> str | None:

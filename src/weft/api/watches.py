@@ -6,14 +6,13 @@ falls behind that is cut; it reconnects and gets a new snapshot.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
 
-from weft.model.errors import WeftError
 from weft.model.ids import NodeName, PortId, Revision
-from weft.store import Change, Kind, Store
+from weft.store import Change, CompactedError, Kind, Store
 
 log = structlog.get_logger()
 
@@ -64,6 +63,7 @@ class NodeWatches:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._position = store.revision
         self._watches: dict[NodeName, set[NodeWatch]] = {}
 
     @contextmanager
@@ -84,24 +84,34 @@ class NodeWatches:
             watch.cut.set()
 
     async def run(self) -> None:
-        """Note changes in the watches they concern, until cancelled."""
+        """Note changes in the watches they concern, until the store is closed, or cancelled."""
         while True:
             try:
-                async for batch in self._store.watch(self._store.revision):
-                    for change in batch:
-                        self._note(change)
-            except WeftError as error:
-                log.warning("change_log_lost", reason=error.message)
+                async for batch in self._store.watch(self._position):
+                    await self._take(batch)
+                    self._position = batch[-1].revision
+            except CompactedError as error:
+                log.warning("change_log_skipped", after=self._position, reason=error.message)
+                self._skip()
             except Exception:
-                log.exception("change_log_lost")
-            self._cut_all()
-            await asyncio.sleep(RETRY_S)
+                log.exception("change_log_skipped", after=self._position)
+                self._skip()
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
 
-    def _note(self, change: Change) -> None:
-        for node in change.nodes:
-            for watch in self._watches.get(node, ()):
-                watch.note(change)
-
-    def _cut_all(self) -> None:
-        for node in list(self._watches):
+    def _skip(self) -> None:
+        """Go on from now; what is missed is in the snapshots that the watchers get when they come again."""
+        self._position = self._store.revision
+        for node in self._watches:
             self.cut(node)
+
+    async def _take(self, batch: Sequence[Change]) -> None:
+        for change in batch:
+            for node in change.nodes:
+                for watch in self._watches.get(node, ()):
+                    watch.note(change)
+        if any(change.kind is Kind.INVENTORY for change in batch):
+            inventory = await self._store.read(lambda snapshot: snapshot.inventory())
+            for gone in self._watches.keys() - {node.name for node in inventory.nodes}:
+                self.cut(gone)

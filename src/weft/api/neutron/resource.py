@@ -18,6 +18,8 @@ from weft.store import Snapshot, Store, Transaction
 MAX_BULK = 1000
 """Objects created by one request, which are one transaction."""
 
+MAX_PROJECT_LENGTH = 255
+
 _IF_MATCH = "revision_number="
 T = TypeVar("T")
 
@@ -95,7 +97,7 @@ class ResourcePages(Generic[T]):
     async def create(self, request: Request) -> Response:
         """Create one object, or many in one transaction: either all of them or none."""
         resource = self._resource
-        project = request.headers.get("x-project-id") or self._project
+        project = _project(request) or self._project
         body = await _body(request)
         many = resource.collection in body
         asked = [check_create(resource.name, resource.attributes, each) for each in self._asked(body)]
@@ -151,6 +153,13 @@ class ResourcePages(Generic[T]):
         if expected is not None and current != expected:
             message = f"Constrained to {expected}, but current revision is {current}"
             raise Conflict(message, kind="RevisionNumberConstraintFailed")
+
+
+def _project(request: Request) -> str | None:
+    project = request.headers.get("x-project-id")
+    if project is not None and len(project) > MAX_PROJECT_LENGTH:
+        raise bad_request(f"the header X-Project-Id is longer than {MAX_PROJECT_LENGTH} characters")
+    return project
 
 
 async def _body(request: Request) -> dict[str, object]:
