@@ -135,10 +135,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(path: Path, clock: Clock | None = None, inventory: Inventory | None = None) -> AsyncIterator[World]:
+async def world(
+    path: Path, clock: Clock | None = None, inventory: Inventory | None = None, seed: int = 7
+) -> AsyncIterator[World]:
     """Open a store with an inventory in it."""
     clock = clock or Clock()
-    store = await Store.open(f"sqlite:///{path / 'weft.db'}", clock=clock, random=random.Random(7).getrandbits)
+    store = await Store.open(f"sqlite:///{path / 'weft.db'}", clock=clock, random=random.Random(seed).getrandbits)
     try:
         wanted = inventory or small_dc()
         await store.transact(lambda tx: replace_inventory(tx, wanted))

@@ -1,0 +1,60 @@
+"""The schema that the migrations make is the schema that the statements are written for."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from weft.model.errors import Permanent
+from weft.store.migration import current, head, upgrade
+from weft.store.schema import metadata
+
+
+def test_migrations_make_the_tables(tmp_path: Path) -> None:
+    path = tmp_path / "weft.db"
+    assert current(path) is None
+    upgrade(path)
+    assert current(path) == head()
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        names = sa.inspect(connection).get_unique_constraints("leaf_vlans")
+        assert [each["column_names"] for each in names] == [["domain", "vlan"]]
+    engine.dispose()
+    upgrade(path)
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        ("fixed_ips", {"network_id", "address"}),
+        ("ports", {"network_id", "mac"}),
+        ("networks", {"vni"}),
+        ("routers", {"l3vni"}),
+        ("routers", {"vrf"}),
+        ("leaf_vlans", {"domain", "vlan"}),
+        ("node_tokens", {"sha256"}),
+    ],
+)
+def test_what_has_one_owner_is_unique_in_the_database(table: str, columns: set[str]) -> None:
+    found = metadata.tables[table]
+    unique = [{column.name for column in found.primary_key}]
+    unique += [
+        {column.name for column in each.columns} for each in found.constraints if isinstance(each, sa.UniqueConstraint)
+    ]
+    unique += [{column.name} for column in found.columns if column.unique]
+    assert columns in unique
+
+
+def test_a_database_of_a_newer_weft_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "weft.db"
+    upgrade(path)
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(Permanent, match="schema '9999', which this weft does not know"):
+        upgrade(path)
+    assert current(path) == "9999"
