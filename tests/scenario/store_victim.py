@@ -16,7 +16,7 @@ async def delete(w: World, port_id: PortId) -> None:
 
 
 async def main(folder: Path, network_id: NetworkId, life: int) -> None:
-    """Run until killed; a line per acknowledged change: ``+ID`` or ``-ID``."""
+    """Run until killed; a line per acknowledged change: ``+ID`` of ports that stay, ``-ID`` of deleted ones."""
     clock = Clock()
     clock.advance(3600 * life)
     async with world(folder, clock, seed=life) as w:
@@ -24,8 +24,9 @@ async def main(folder: Path, network_id: NetworkId, life: int) -> None:
         async def churn(worker: int) -> None:
             while True:
                 view = await w.port(network_id, f"node{worker % 3 + 1}")
-                print(f"+{view.port.id}", flush=True)
-                if worker % 2:
+                if worker % 2 == 0:
+                    print(f"+{view.port.id}", flush=True)
+                else:
                     await delete(w, view.port.id)
                     print(f"-{view.port.id}", flush=True)
 
