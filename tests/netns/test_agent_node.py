@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from ovs_host import OvsHost, ovs_host, port, sh, until
 
+from weft.agent.ovs.datapath import resolve
+from weft.agent.settings import Datapath
 from weft.model import steps
 from weft.model.intent import RealizationState
 
@@ -73,6 +75,21 @@ def test_bring_up(node: OvsHost) -> None:
     assert node.vsctl("get-fail-mode", "br-int") == "secure"
     assert node.vsctl("get", "port", "bond0", "bond_mode") == "active-backup"
     assert node.vsctl("get", "port", "br-bond", "tag") == "0"
+
+
+def test_auto_finds_out_whether_the_kernel_has_a_datapath() -> None:
+    found = resolve(Datapath.AUTO)  # loads the module, if there is one
+    assert found == ("system" if Path("/sys/module/openvswitch").exists() else "netdev")
+
+
+def test_the_bond_survives_its_active_member(node: OvsHost) -> None:
+    leaf_bridge(node)
+    until("the leaf's gateway reaches the node", lambda: "1 received" in leaf_ping(node, "172.31.1.11"))
+    sh("ip", "-n", node.leaf, "link", "set", "leaf0", "down")
+    until("by the other member", lambda: "1 received" in leaf_ping(node, "172.31.1.11"), 5)
+    sh("ip", "-n", node.leaf, "link", "set", "leaf0", "up")
+    sh("ip", "-n", node.leaf, "link", "set", "leaf1", "down")
+    until("and back", lambda: "1 received" in leaf_ping(node, "172.31.1.11"), 5)
 
 
 def test_a_second_agent_changes_nothing(node: OvsHost) -> None:

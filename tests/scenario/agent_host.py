@@ -6,7 +6,7 @@ point where the agent speaks to the outside.
 
 import asyncio
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -102,6 +102,7 @@ class FakeRows:
         self.rows: dict[str, dict[str, dict[str, Any]]] = {table: {} for table in MONITORED}
         self.rows["Open_vSwitch"]["root"] = {"bridges": ["set", []]}
         self.transactions = 0
+        self.refuse: Callable[[Operation], bool] = lambda operation: False
         self._faults = faults
         self._ids = itertools.count(1)
 
@@ -114,6 +115,9 @@ class FakeRows:
 
     async def transact(self, operations: Sequence[Operation]) -> None:
         self._faults.strike()
+        for operation in operations:
+            if self.refuse(operation):
+                raise Permanent(f"ovsdb-server refused {operation}: constraint violation")
         self.execute(operations)
         self._faults.strike()  # committed, but the answer is lost
 

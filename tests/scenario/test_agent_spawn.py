@@ -8,7 +8,7 @@ from agent_host import BROADCAST, NIC_MAC, SETTINGS, FakeNode, ipv4, mac, port
 from weft.agent.journal import SWITCH_GRACE_S
 from weft.agent.ovs.flow import Flow
 from weft.agent.ovs.pipeline import COOKIE_MARK, port_flows
-from weft.agent.reconciler import VERIFY_INTERVAL_S
+from weft.agent.reconciler import RETRY_PERMANENT_S, VERIFY_INTERVAL_S
 from weft.agent.settings import parse
 from weft.agent.standing import DEVICE_GRACE_S
 from weft.model import steps
@@ -308,6 +308,32 @@ async def test_a_device_that_was_replaced_between_two_passes_makes_its_steps_aga
     assert again == {steps.PLUGGED, steps.DETECTED, steps.FLOWS}
 
 
+async def test_a_device_whose_row_is_refused_is_wired_and_holds_nobody_back() -> None:
+    node = await ready()
+    node.rows.refuse = lambda operation: "mtu_request" in operation.get("row", {})
+    node.rows.plug("tap1", "p1")
+    node.rows.plug("tap2", "p2")
+    node.rows.settle()
+    node.change(port(1, mtu_bytes=9), port(2), revision=2)
+    await node.turn()
+    assert node.states() == {("p1", 1): UP, ("p2", 1): UP}
+    assert node.rows.row("Port", "tap2")["tag"] == 1
+    transactions = node.rows.transactions
+    await node.turn(3)
+    assert node.rows.transactions == transactions + 1  # that the server was told
+
+
+async def test_bridges_that_cannot_be_made_are_tried_again() -> None:
+    node = FakeNode()
+    node.rows.refuse = lambda operation: operation["table"] == "Bridge"
+    await node.turn(3)
+    assert not node.rows.rows["Bridge"]
+    node.rows.refuse = lambda operation: False
+    node.now += RETRY_PERMANENT_S
+    await node.turn(4)
+    assert node.links.kernel.links["br-bond"].addresses == ("172.31.1.11/24",)
+
+
 @pytest.mark.parametrize("dead", ["tap1", "tap9"])
 async def test_of_two_devices_of_one_port_the_live_one_counts(dead: str) -> None:
     node = await ready(port(1), port(2), plugged=(1, 2))
@@ -423,10 +449,14 @@ async def _calls_of_a_whole_life() -> int:
 
 async def _life(node: FakeNode) -> None:
     await node.turn(4)
+    node.now += RETRY_PERMANENT_S
+    await node.turn(2)
     node.snapshot()
     await play(node, SCRIPT)
     node.restart_vswitchd()
-    await node.turn(8)
+    await node.turn(4)
+    node.now += VERIFY_INTERVAL_S
+    await node.turn(4)
 
 
 @pytest.mark.parametrize("error", [Transient("lost", retry_after_s=0.1), Permanent("refused")])

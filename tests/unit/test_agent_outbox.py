@@ -69,7 +69,6 @@ def test_what_has_no_standing_is_forgotten() -> None:
     outbox.update([], 2.0)
     outbox.acknowledge(sent)
     assert outbox.told() == {}
-    assert outbox.standings() == {}
 
 
 def test_what_was_told_is_known() -> None:

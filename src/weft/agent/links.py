@@ -16,6 +16,7 @@ from weft.agent.ovs.observed import UPLINK
 from weft.agent.processes import execute
 from weft.agent.settings import AgentSettings
 from weft.model.addresses import parse_address, parse_interface
+from weft.model.errors import Transient
 
 ROUTE_PROTOCOL = 87
 """The mark of the agent's routes (rtnetlink(7), rtm_protocol; above RTPROT_STATIC, unassigned)."""
@@ -196,14 +197,17 @@ class LinkKeeper:
         return link.mac if link is not None else None
 
     async def keep(self, now: float) -> None:
-        """Put right what is wrong, if it is time to."""
+        """Put right what is wrong, if it is time to. What fails is tried again at `due_at`."""
         if now < self.due_at:
             return
-        self._seen = await self._links.observe()
-        wanted = plan_links(self._settings, self._seen)
-        if wanted.lines:
-            log.info("links_changed", lines=wanted.lines)
-            await self._links.apply(wanted.lines)
+        try:
+            self._seen = await self._links.observe()
+            wanted = plan_links(self._settings, self._seen)
+            if wanted.lines:
+                log.info("links_changed", lines=wanted.lines)
+                await self._links.apply(wanted.lines)
+        except Transient as error:
+            wanted = LinkPlan(problems=(error.message,))
         if wanted.problems != self._problems:
             log.warning("links_wrong" if wanted.problems else "links_right", problems=wanted.problems)
             self._problems = wanted.problems

@@ -19,7 +19,7 @@ from weft.agent.links import LinkKeeper, NodeLinks
 from weft.agent.ovs.bridges import plan_bridges, plan_dress, plan_notes
 from weft.agent.ovs.keeper import FlowKeeper, FlowTables
 from weft.agent.ovs.observed import INTEGRATION, TOLD, UPLINK, Binding, Observed
-from weft.agent.ovs.plan import Plan, plan
+from weft.agent.ovs.plan import Dress, Plan, plan
 from weft.agent.ovs.tables import Operation, Tables, observe
 from weft.agent.settings import AgentSettings
 from weft.agent.standing import Outbox, Standing
@@ -33,6 +33,7 @@ RETRY_MAX_S = 0.4
 """Longest wait between passes while the switch is away: an attempt is a connect(2) to a unix socket."""
 
 RETRY_PERMANENT_S = 5.0
+RETRY_GUARD_S = 1.0
 
 log = structlog.get_logger()
 
@@ -90,6 +91,8 @@ class Reconciler:
         self._links = LinkKeeper(settings, host.links)
         self._adopted: frozenset[Binding] | None = None
         """Bindings whose steps the server knew when this agent saw its first snapshot; None before."""
+        self._refused: set[Dress] = set()
+        self._bridges_due_at = 0.0
         self._verify_at = 0.0
         self._failing_since: float | None = None
         self._failures = 0
@@ -152,15 +155,13 @@ class Reconciler:
             raise
         await self._tidy(intended)
         await self._links.keep(self._clock())
-        # Before br-bond has the address, a NIC may be what the node is reached by.
-        nics = self._settings.nics if self._links.right else ()
-        taps = {device.name for device in observed.devices.values() if device.kind == ""}
-        await self._host.guard.keep({*nics, *taps})
-        return max(0.0, min(self._verify_at, self._links.due_at) - self._clock())
+        guard_wait_s = await self._guard(observed)
+        return max(0.0, min(self._verify_at - self._clock(), self._links.due_at - self._clock(), guard_wait_s))
 
     def _distrust(self) -> None:
         self._integration.distrust()
         self._uplink.distrust()
+        self._bridges_due_at = 0.0
         self._links.distrust()
         self._host.guard.distrust()
         self._verify_at = self._clock() + VERIFY_INTERVAL_S
@@ -171,11 +172,21 @@ class Reconciler:
         hardware_address = await self._links.hardware_address()
         tables = self._host.rows.tables or {}
         operations = plan_bridges(self._settings, self._host.datapath, hardware_address, tables)
-        if operations:
-            log.info("bridges_changed", operations=len(operations))
-            await self._host.rows.transact(operations)
-            self._links.distrust()
+        if operations and self._clock() >= self._bridges_due_at:
+            await self._change_bridges(operations)
         return self._host.rows.tables or {}
+
+    async def _change_bridges(self, operations: Sequence[Operation]) -> None:
+        """Make the bridges right. If they can't be, such as for a NIC that sits in another bridge, what there is of
+        them still gets its flows."""
+        try:
+            await self._host.rows.transact(operations)
+        except Permanent as error:
+            log.warning("bridges_refused", error=error.message)
+            self._bridges_due_at = self._clock() + RETRY_PERMANENT_S
+        else:
+            log.info("bridges_changed", operations=len(operations))
+            self._links.distrust()
 
     def _adopt(self, observed: Observed) -> frozenset[Binding]:
         if self._desired is None:
@@ -199,10 +210,31 @@ class Reconciler:
     async def _tidy(self, intended: Plan) -> None:
         """Write what nothing forwards by: what need not be remembered any more, and the devices' tags."""
         tables = self._host.rows.tables or {}
-        operations = plan_notes(tables, intended.note_later)
-        for dress in intended.dress:
-            operations += plan_dress(dress, tables)
-        await self._transact(operations)
+        await self._transact(plan_notes(tables, intended.note_later))
+        self._refused &= set(intended.dress)
+        dresses = [dress for dress in intended.dress if dress not in self._refused]
+        try:
+            await self._transact([operation for dress in dresses for operation in plan_dress(dress, tables)])
+        except Permanent:
+            for dress in dresses:  # one bad MTU shall not hold back the others
+                try:
+                    await self._transact(plan_dress(dress, tables))
+                except Permanent as error:
+                    log.warning("device_refused", device=dress.device.name, error=error.message)
+                    self._refused.add(dress)
+
+    async def _guard(self, observed: Observed) -> float:
+        """Guard devices, and return after how many seconds to try again."""
+        # Before br-bond has the address, a NIC may be what the node is reached by.
+        nics = self._settings.nics if self._links.right else ()
+        devices = observed.devices.values()
+        taps = {device.name for device in devices if device.kind == "" and device.ofport is not None}
+        try:
+            await self._host.guard.keep({*nics, *taps})
+        except Transient as error:
+            log.warning("guard_failed", error=error.message)
+            return RETRY_GUARD_S
+        return VERIFY_INTERVAL_S
 
     async def _transact(self, operations: Sequence[Operation]) -> None:
         if operations:

@@ -18,7 +18,7 @@ from weft.model.errors import Transient, WeftError
 from weft.protocol.node import NodeChange, NodeDesired, RealizationReport, RealizationReports, ReportAnswer
 
 RETRY_MIN_S = 0.2
-RETRY_MAX_S = 5.0
+RETRY_MAX_S = 2.0
 
 log = structlog.get_logger()
 

@@ -87,10 +87,6 @@ class Outbox:
         """Return what the server knows of each binding."""
         return {binding: told.state for binding, told in self._told.items()}
 
-    def standings(self) -> Mapping[Binding, Standing]:
-        """Return the present standings."""
-        return self._standings
-
     def _still(self, binding: Binding, has_steps: bool, now: float) -> tuple[bool, float]:
         before = self._since.get(binding)
         return before if before is not None and before[0] == has_steps else (has_steps, now)
