@@ -23,8 +23,8 @@ Found = tuple[str, str]
 _ROUTE = re.compile(r"\[[235]\]:\[\S+")
 """EVPN routes as FRR writes them: a MAC with its address, a flooding list, a prefix (RFC 7432, RFC 9136)."""
 _VRF = re.compile(r"^vrf (\S+)\n vni \d+|^router bgp \d+ vrf (\S+)", re.MULTILINE)
-"""A VRF with its L3VNI, or its routing. Where VRFs are namespaces the empty namespace stays on purpose, and FRR shows it
-as an empty VRF: FRR 10.3 does not survive that one is deleted under it."""
+"""A VRF with its L3VNI, or its routing. Where VRFs are namespaces the empty namespace stays on purpose, and FRR
+shows it as an empty VRF: FRR 10.3 does not survive that one is deleted under it."""
 _CABLE_VLAN = re.compile(r"^(\S+)\.(\d+)$")
 """The interface that stands for a VLAN on a cable, where the kernel's bridges know no VLANs."""
 _FLOW_VLAN = re.compile(r"dl_vlan=(\d+)")
