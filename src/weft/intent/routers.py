@@ -160,8 +160,8 @@ def _gateway_port(tx: Transaction, router: Router, subnet: Subnet) -> PortView:
 
 def _subnet_of_port(tx: Transaction, view: PortView) -> Subnet:
     port = view.port
-    if port.device_id or view.life.current is not None:
-        used_by = port.device_id or f"on node {view.life.current.node}" if view.life.current else port.device_id
+    used_by = port.device_id or (view.life.current and view.life.current.node)
+    if used_by:
         message = f"Unable to complete operation on port {port.id} for network {port.network_id}. Port already has an"
         raise Conflict(f"{message} attached device {used_by}.", kind="PortInUse")
     if len(port.fixed_ips) != 1:
