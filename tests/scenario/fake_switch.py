@@ -31,9 +31,18 @@ class Faults:
         self.fault = fault
         self.at = at
         self.points: list[str] = []
+        self._passed = asyncio.Event()
+
+    async def reached(self, count: int) -> None:
+        """Return when this many points were passed."""
+        while len(self.points) < count:
+            self._passed = asyncio.Event()
+            await self._passed.wait()
 
     def strikes(self, point: str) -> Fault | None:
+        """Pass a point; return the fault that strikes there."""
         self.points.append(point)
+        self._passed.set()
         return self.fault if len(self.points) - 1 == self.at else None
 
 
@@ -47,6 +56,8 @@ class FakeSwitch:
         self.refuses: Callable[[Step], str | None] = lambda _: None
         self.open = asyncio.Event()
         self.open.set()
+        self.asked = asyncio.Event()
+        """Set while somebody waits for it to open."""
         self.calls: list[str] = []
         self.closed = 0
         self.config = SwitchConfig(name=name, underlay=None)
@@ -103,7 +114,10 @@ class FakeDriver:
         """Do one thing over the wire: slowly, if the device is, and with the fault that strikes here."""
         device = self._device
         await asyncio.sleep(0)
-        await device.open.wait()
+        if not device.open.is_set():
+            device.asked.set()
+            await device.open.wait()
+            device.asked.clear()
         fault = device.faults.strikes(f"{device.name} {what}")
         if not device.reachable or fault is Fault.BEFORE:
             raise Transient(f"{device.name} does not answer", retry_after_s=1.0)

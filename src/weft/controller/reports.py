@@ -63,6 +63,7 @@ class Reporter:
         self._next = _Batch()
         self._writing = _Batch()
         self._wake = asyncio.Event()
+        self._pausing = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -104,7 +105,8 @@ class Reporter:
         await self._idle.wait()
 
     def _rouse(self) -> None:
-        self._idle.clear()
+        if not self._pausing:
+            self._idle.clear()
         self._wake.set()
 
     def _take(self) -> _Batch:
@@ -129,8 +131,10 @@ class Reporter:
                 await self._store.transact(lambda tx: _write(tx, batch.reports.values(), batch.statuses))
             except Transient as error:
                 log.warning("reports_delayed", reports=len(batch.reports), error=error.message)
+                self._pausing = True
                 self._idle.set()
                 await self._clock.sleep(WRITE_RETRY_S[min(attempt, len(WRITE_RETRY_S) - 1)])
+                self._pausing = False
                 self._idle.clear()
             except Exception:
                 log.exception("reports_failed", reports=[*batch.reports], statuses=[*batch.statuses])

@@ -167,7 +167,7 @@ class SwitchWorker:
         if before is not None and before.config == observed.config:
             return
         if before is not None and not self._half_applied:
-            drift = plan(before.config, observed.config).lines()
+            drift = observed.drift or plan(before.config, observed.config).lines()
             log.warning("drift_found", switch=self.switch, lines=drift)
             self._around.stands(self.switch, SwitchState.PENDING, f"drift: {_some(drift)}")
         elif differs := plan(observed.config, desired):
