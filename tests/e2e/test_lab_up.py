@@ -1,6 +1,8 @@
 """A lab that is up is what its inventory says; asked from the devices themselves."""
 
 import json
+import subprocess
+import urllib.error
 import urllib.request
 
 import pytest
@@ -78,6 +80,31 @@ def test_a_killed_bgpd_comes_back_with_its_sessions(lab: Lab) -> None:
         "leaf2 has its two sessions again",
         timeout_s=60,
     )
+
+
+def test_a_switch_that_loses_power_forgets_all_and_is_configured_again(lab: Lab) -> None:
+    weft("lab", "kill", "leaf3")
+    assert (
+        "br-mgmt"
+        not in subprocess.run(["ip", "-n", "weft-leaf3", "link"], capture_output=True, text=True, check=True).stdout
+    )
+    assert "LOWER_UP" not in lab.run("node3", "ip", "-br", "link", "show", "nic0"), "node3 must lose carrier"
+    off = weft("lab", "exec", "leaf3", "true", check=False)
+    assert "is off" in off.stderr
+    weft("lab", "start", "leaf3")
+    until(
+        lambda: established(lab.run("leaf3", "vtysh", "-c", "show bgp summary json", check=False) or "{}") == 2,
+        "leaf3 has its two sessions again",
+        timeout_s=90,
+    )
+    server = str(lab.client.bootstrap(lab.state.server).management).partition("/")[0]
+    until(
+        lambda: "1 received" in lab.run("node3", "ping", "-c", "1", "-W", "1", server, check=False),
+        "node3 reaches the server through leaf3 again",
+        timeout_s=90,
+    )
+    again = weft("lab", "start", "leaf3", check=False)
+    assert "leaf3 is on" in again.stderr
 
 
 def test_the_server_is_restarted_and_found_again(lab: Lab) -> None:

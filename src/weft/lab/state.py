@@ -75,6 +75,8 @@ class LabState(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: tuple[str, ...] = ()
     switches: dict[str, str] = {}
     """Each switch's address on the out-of-band network."""
+    switch_ports: dict[str, tuple[str, ...]] = {}
+    """The interfaces of each switch that cables are in."""
     ovs_nodes: tuple[str, ...] = ()
     nics: dict[str, tuple[str, ...]] = {}
     """The NICs of each node, in the order of its cables."""

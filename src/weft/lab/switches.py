@@ -1,14 +1,17 @@
 """The switches as the lab runs them: each is a process of the lab, ``leaf1/switch``, with a machine's own insides."""
 
+import contextlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from weft.lab import processes, state, switch
+from weft.lab.commands import ip_batch, run
 from weft.lab.programs import SWITCH_KEY
 from weft.lab.state import LabState, Process
 from weft.lab.switch_image import IMAGE, is_current
-from weft.lab.topology import namespace_of
+from weft.lab.topology import SWITCH_OOB_INTERFACE, namespace_of
 from weft.model.errors import Conflict, Permanent, Transient
 
 PROGRAM = "switch"
@@ -31,6 +34,7 @@ async def boot(lab: LabState, name: str) -> None:
     )
     if (running := lab.processes.get(process.name)) is not None and processes.is_running(running, lab.id):
         raise Conflict(f"switch {name} is on; `weft lab restart {name}` switches it off and on again")
+    await ip_batch([f"link set {port} up" for port in lab.switch_ports[name]], namespace=namespace_of(name))
     switch.prepare(name, workdir, SWITCH_KEY.with_suffix(".pub").read_text())
     started = processes.start(process, lab.id)
     try:
@@ -40,8 +44,27 @@ async def boot(lab: LabState, name: str) -> None:
 
 
 async def power_off(lab: LabState, name: str) -> None:
-    """Cut a switch's power; raise Permanent if it is off."""
+    """Cut a switch's power; raise Permanent if it is off.
+
+    Its memory goes with it, also what the kernel holds of it, and whoever is cabled to it loses carrier. What is on its
+    disk stays, and so does its out-of-band address.
+    """
     await switch.stop(_running(lab, name))
+    namespace, ports = namespace_of(name), lab.switch_ports[name]
+    links = await run("ip", "-n", namespace, "-json", "link")
+    made = [link["ifname"] for link in json.loads(links) if link["ifname"] not in {"lo", *ports}]
+    for interface in made:
+        await _if_there("ip", "-n", namespace, "link", "del", interface)  # the other end of a pair is gone by then
+    for port in ports:
+        await _if_there("tc", "-n", namespace, "qdisc", "del", "dev", port, "clsact")
+    down = [f"link set {port} down" for port in ports]
+    flush = [f"address flush dev {port}" for port in ("lo", *ports) if port != SWITCH_OOB_INTERFACE]
+    await ip_batch([*down, *flush, "link set lo down"], namespace=namespace)
+
+
+async def _if_there(*command: str) -> None:
+    with contextlib.suppress(Permanent):
+        await run(*command)
 
 
 def daemons(lab: LabState, name: str, program: str) -> tuple[int, ...]:

@@ -62,6 +62,7 @@ def _planned(lab_file: LabFile) -> LabState:
         state.new(lab_file.path.resolve(), wiring.server),
         namespaces=wiring.namespaces,
         switches=dict(wiring.management),
+        switch_ports={name: wiring.plugs(namespace_of(name)) for name in wiring.management},
         ovs_nodes=ovs_nodes(inventory),
         nics={str(node.name): lab_file.nics(node.name) for node in inventory.nodes},
     )
