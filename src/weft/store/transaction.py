@@ -252,6 +252,8 @@ class Transaction(Snapshot):
                 "subnet_id": held.subnet_id,
                 "port_id": port.id,
             }
+            # It has rested: an allocator that is built from both tables must find it in one of them only.
+            self._delete(t.resting_ips, network_id=port.network_id, address=str(held.address))
             try:
                 self.run(_insert(t.fixed_ips), **row)
             except self._duplicate:
