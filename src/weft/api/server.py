@@ -21,6 +21,7 @@ from weft.api.app import Api
 from weft.api.listen import Listeners, open_listeners
 from weft.api.settings import ServerSettings, read_tokens
 from weft.controller.fabric import FabricController
+from weft.controller.stuck import StuckPorts
 from weft.model.errors import Permanent
 from weft.model.inventory import Switch
 from weft.store import Store
@@ -51,7 +52,8 @@ async def serve(settings: ServerSettings, tokens: Sequence[str], listeners: List
         controller = FabricController(store, lambda switch: _driver(switch, settings))
         api = Api(store, controller.plans, admin_tokens=tokens, project=settings.project)
         http = HttpServer(api)
-        async with api.running(), _beside(controller.run(), http.stop):
+        stuck = StuckPorts(store, controller.kick_node)
+        async with api.running(), _beside(controller.run(), http.stop), _beside(stuck.run(), http.stop):
             print(_greeting(settings, listeners, credentials=bool(tokens)), flush=True)
             await http.serve(listeners.sockets)
     finally:

@@ -14,3 +14,4 @@ LEAF_FOUND = "leaf_found"  # fabric: the leaf and its interfaces are known
 CONFIGURED = "leaf_configured"  # fabric: VLAN, VNI, VRF, gateway are verified on the leaf (overlay up)
 STATE = "state"  # a transition of the port's state machine
 STALE_REPORT = "stale_report"  # a report of an older epoch came and was ignored
+STUCK = "stuck"  # controller: the port has been in its state for longer than that state may last

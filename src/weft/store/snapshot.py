@@ -102,6 +102,7 @@ class Snapshot:
         mac: str | None = None,
         address: str | None = None,
         project_id: str | None = None,
+        state: str | None = None,
     ) -> list[PortView]:
         """Return the ports that pass every filter given; `node` is where a binding, draining or not, is."""
         wanted: dict[str, Any] = {
@@ -110,6 +111,7 @@ class Snapshot:
             "name": name,
             "mac": mac,
             "project_id": project_id,
+            "state": state,
             "node": node,
             "address": address,
         }
