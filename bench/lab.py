@@ -25,9 +25,9 @@ async def measure(file: Path, rounds: int = ROUNDS) -> list[Figure]:
             ups.append(progress.elapsed_s)
         finally:
             began = time.monotonic()
-            await down(Progress())
+            lab = await down(Progress())
             downs.append(time.monotonic() - began)
-        left += len(traces() - before)
+        left += len(traces(lab.id if lab else None) - before)
         print(f"  round {number + 1}: up {ups[-1]:.2f} s, down {downs[-1]:.2f} s", flush=True)
     return [
         Figure("lab up, p50", percentile(ups, 0.5), "s", len(ups), MAX_UP_S),

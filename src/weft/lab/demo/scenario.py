@@ -97,9 +97,9 @@ async def _stay(client: AsyncClient, checks: Checks, screen: Screen) -> None:
 async def _leave(before: frozenset[str], checks: Checks, screen: Screen) -> None:
     screen.act("weft lab down")
     began = time.monotonic()
-    await down(Progress(lambda milestone: screen.say(str(milestone))))
+    lab = await down(Progress(lambda milestone: screen.say(str(milestone))))
     took_s = time.monotonic() - began
-    left = sorted(traces() - before)
+    left = sorted(traces(lab.id if lab else None) - before)
     held = not left and took_s <= MAX_DOWN_S
     evidence = "left: " + ", ".join(left) if left else "no namespace, process, mount or link is left"
     checks.record("nothing is left on the machine", held=held, evidence=f"{evidence}; {took_s:.1f} s")
