@@ -6,6 +6,7 @@ stored type of its own, because the decoder cannot tell the families apart; the 
 
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -76,8 +77,9 @@ class _StoredPort(Owned, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
 
 
+@lru_cache(maxsize=4096)
 def decode_subnet(body: bytes) -> Subnet:
-    """Return a subnet from its stored form."""
+    """Return a subnet from its stored form; every port of it needs it, and parsing addresses is slow."""
     stored = decode(_StoredSubnet, body)
     fields = {name: getattr(stored, name) for name in stored.__struct_fields__}
     fields["cidr"] = ipaddress.ip_network(stored.cidr)
