@@ -43,6 +43,8 @@ MARK_VALUE = "wsw-tests"
 OOB = PREFIX + "oob"
 ADDRESSES = {"spine1": "192.168.78.11", "leaf1": "192.168.78.21", "leaf2": "192.168.78.22"}
 LEAVES = ("leaf1", "leaf2")
+PATIENCE = float(os.environ.get("WEFT_PATIENCE", "1"))
+"""How many times longer than usual things may take: an emulated kernel is slow."""
 CABLES = ("eth11", "eth12", "eth13")
 """Of each leaf: to hosts; the first two are management interfaces."""
 ASNS = {"spine1": 65000, "leaf1": 65101, "leaf2": 65102}
@@ -59,7 +61,7 @@ def sh(*command: str, check: bool = True) -> str:
 
 def until(what: str, condition: Callable[[], object], deadline_s: float = 10.0, every_s: float = 0.05) -> None:
     """Poll until the condition is true; fail with `what` at the deadline."""
-    end = time.monotonic() + deadline_s
+    end = time.monotonic() + deadline_s * PATIENCE
     while not condition():
         assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
         time.sleep(every_s)
@@ -133,14 +135,14 @@ class Host:
         sh("ip", "-n", self.netns, "addr", "add", address, "dev", "eth0")
         sh("ip", "-n", self.netns, "route", "add", "default", "via", gateway)
 
-    def ping(self, target: str, *, count: int = 1, wait_s: float = 1.0) -> bool:
+    def ping(self, target: str, *, count: int = 1, wait_s: float = PATIENCE) -> bool:
         """Tell whether a host answers."""
         command = ["ip", "netns", "exec", self.netns, "ping", "-n", "-q", "-c", str(count), "-W", str(wait_s), target]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def hops(self, target: str) -> int | None:
         """Return how many routers are between this host and a target, from the TTL of its answer; None without one."""
-        said = sh("ip", "netns", "exec", self.netns, "ping", "-n", "-c", "1", "-W", "1", target, check=False)
+        said = sh("ip", "netns", "exec", self.netns, "ping", "-n", "-c", "1", "-W", str(PATIENCE), target, check=False)
         ttl = next((word for word in said.split() if word.startswith("ttl=")), None)
         return 64 - int(ttl.removeprefix("ttl=")) if ttl else None
 
@@ -158,6 +160,7 @@ class FrrFabric:
         self.folder = Path(self._folder.name)
         self.pids: dict[str, int] = {}
         self.drivers: dict[str, SwitchDriver] = {}
+        self.layout = ""
         self._hosts: list[str] = []
         self._loop = asyncio.new_event_loop()
 
@@ -182,6 +185,7 @@ class FrrFabric:
                 self._cable(PREFIX + leaf, cable, f"{PREFIX}{leaf}-{cable}", "nic", 1500)
         threading.Thread(target=namespaces.inside, args=(OOB, self._serve), daemon=True).start()
         self.run(self._boot_all())
+        self.layout = self.observe("leaf1").facts.layout
 
     def close(self) -> None:
         """Remove everything."""
@@ -193,7 +197,7 @@ class FrrFabric:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine where the switches can be reached."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60.0)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60.0 * PATIENCE)
 
     # --- switches ---
 
@@ -206,6 +210,7 @@ class FrrFabric:
             authorized_key=(self.folder / "key.pub").read_text(),
             ssh_address=ADDRESSES[name],
             environment={"PATH": os.environ["PATH"], MARK: MARK_VALUE},
+            timeout_s=switch.BOOT_TIMEOUT_S * PATIENCE,
         )
 
     async def power_off(self, name: str) -> None:
@@ -274,13 +279,26 @@ class FrrFabric:
         sh("ip", "netns", "del", host.netns)
 
     def _tag(self, leaf: str, node: str, near: str, vlan: int) -> None:
-        """Lead frames between an instance and its node's cable with the leaf's own BPF program, a copy per node."""
+        """Lead frames between an instance and its node's cable: by a VLAN device where the kernel has them, and else
+        with the leaf's own BPF program, a copy per node."""
+        if self.layout == "vrf":
+            port = f"nic.{vlan}" if vlan else "nic"
+            if vlan:
+                kind = ("type", "vlan", "id", str(vlan))
+                sh("ip", "-n", node, "link", "add", "link", "nic", "name", port, *kind, check=False)
+            sh("ip", "-n", node, "link", "add", f"b{vlan}", "type", "bridge", check=False)
+            for each in (port, near):
+                sh("ip", "-n", node, "link", "set", each, "master", f"b{vlan}", "up")
+            sh("ip", "-n", node, "link", "set", f"b{vlan}", "up")
+        else:
+            self._tag_by_bpf(leaf, node, near, vlan)
+
+    def _tag_by_bpf(self, leaf: str, node: str, near: str, vlan: int) -> None:
         script = f"""
         set -e; pin=/sys/fs/bpf/{node}
         if [ ! -e $pin ]; then mkdir $pin; bpftool prog loadall /run/weft/handoff.o $pin pinmaps $pin; fi
         bytes() {{ printf '%d %d 0 0 ' $(($1 & 255)) $(($1 >> 8)); }}
-        nic=$(cat /sys/class/net/nic/ifindex 2>/dev/null || ip -o link show nic | cut -d: -f1)
-        near=$(ip -o link show {near} | cut -d: -f1)
+        nic=$(ip -o link show nic | cut -d: -f1) near=$(ip -o link show {near} | cut -d: -f1)
         bpftool map update pinned $pin/handoff key $(bytes $near)$(bytes 0) value $(bytes $nic)$(bytes {vlan})
         bpftool map update pinned $pin/handoff key $(bytes $nic)$(bytes {vlan}) value $(bytes $near)$(bytes 0)
         for each in "nic from_cable" "{near} from_segment"; do

@@ -1,12 +1,13 @@
 """Real FRR switches, configured by the real driver over SSH: what is applied is read back, carries packets, heals."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
-from frr_fabric import LEAVES, FrrFabric, Host, bare, both, segment, tenant, until
+from frr_fabric import LEAVES, PATIENCE, FrrFabric, Host, bare, both, segment, tenant, until
 
 from weft.fabric.config import Attachment, SwitchConfig, Vrf
 from weft.fabric.plan import plan
@@ -41,7 +42,7 @@ def test_fresh_switch_gets_its_underlay_and_shows_it(built: FrrFabric) -> None:
     began = time.monotonic()
     built.take_all(*(bare(name) for name in ("spine1", *LEAVES)))
     until("all BGP sessions are established", built.sessions_are_up)
-    assert time.monotonic() - began < 6.0
+    assert time.monotonic() - began < 6.0 * PATIENCE
     until("the leaves' loopbacks reach each other", lambda: _ping(built, "leaf1", "10.255.0.11", "10.255.0.12"))
 
 
@@ -150,7 +151,8 @@ def test_everything_is_taken_away_and_can_come_again(fabric: FrrFabric) -> None:
         fabric.take(tenant(2, "leaf1"))
         fabric.take(bare("leaf1"))
         links = fabric.on("leaf1", "bash", "-c", "ip -o link; for n in /run/netns/*; do ip -n ${n##*/} -o link; done")
-        assert not [line for line in links.splitlines() if any(word in line for word in (" vx", " l3", " br1", ".1"))]
+        names = (" vx", " l3", " br1", " svi", ".1", " v50")
+        assert not [line for line in links.splitlines() if any(name in line for name in names)]
         assert not fabric.observe("leaf1").drift
 
 
@@ -164,23 +166,10 @@ def test_applying_what_is_there_changes_nothing(fabric: FrrFabric) -> None:
     assert _state(fabric, "leaf1") == before
 
 
-DAMAGES = {
-    "a vxlan device is gone": "ip -n v50001 link del vx10101",
-    "a bridge is gone": "ip -n v50001 link del br10102",
-    "a bridge is down": "ip -n v50001 link set br10102 down",
-    "a gateway is gone": "ip -n v50001 addr flush dev br10101",
-    "a gateway has another MAC": "ip -n v50001 link set br10101 address 02:00:00:00:00:01",
-    "the L3VNI's device is gone": "ip -n v50001 link del l3vx50001",
-    "a port has left its bridge": "ip -n v50001 link set eth11.101v nomaster",
-    "a veth pair is gone": "ip link del eth11.101",
-    "a hand-off entry is gone": "bpftool map delete pinned /sys/fs/bpf/weft-*/handoff "
-    "key $(cat /sys/class/net/eth11/ifindex) 0 0 0 101 0 0 0",
-    "a filter is gone": "tc qdisc del dev eth11 clsact",
-    "a learning vxlan": "ip -n v50001 link set vx10101 type bridge_slave learning on",
-    "a tenant does not forward": "nsenter --net=/run/netns/v50001 sysctl -qw net.ipv4.ip_forward=0",
-    "the switch does not forward": "sysctl -qw net.ipv4.ip_forward=0",
+ROUTING_DAMAGES = {
     "a fabric link is down": "ip link set eth1 down",
     "a fabric link is small": "ip link set eth1 mtu 1500",
+    "the switch does not forward": "sysctl -qw net.ipv4.ip_forward=0",
     "the management bridge is gone": "ip link del br-mgmt",
     "a management port is out": "ip link set eth12 nomaster",
     "the VNI of a VRF": "vtysh -c 'conf t' -c 'vrf v50001' -c 'no vni 50001'",
@@ -198,15 +187,57 @@ DAMAGES = {
     "sleep 0.05; done",
 }
 
+KERNEL_DAMAGES = {
+    "netns": {
+        "a vxlan device is gone": "ip -n v50001 link del vx10101",
+        "a bridge is gone": "ip -n v50001 link del br10102",
+        "a bridge is down": "ip -n v50001 link set br10102 down",
+        "a gateway is gone": "ip -n v50001 addr flush dev br10101",
+        "a gateway has another MAC": "ip -n v50001 link set br10101 address 02:00:00:00:00:01",
+        "the L3VNI's device is gone": "ip -n v50001 link del l3vx50001",
+        "a port has left its bridge": "ip -n v50001 link set eth11.101v nomaster",
+        "a veth pair is gone": "ip link del eth11.101",
+        "a hand-off entry is gone": "bpftool map delete pinned /sys/fs/bpf/weft-*/handoff "
+        "key $(cat /sys/class/net/eth11/ifindex) 0 0 0 101 0 0 0",
+        "a filter is gone": "tc qdisc del dev eth11 clsact",
+        "a learning vxlan": "ip -n v50001 link set vx10101 type bridge_slave learning on",
+        "a tenant does not forward": "nsenter --net=/run/netns/v50001 sysctl -qw net.ipv4.ip_forward=0",
+    },
+    "vrf": {
+        "a vxlan device is gone": "ip link del vx10101",
+        "the bridge is gone": "ip link del br-weft",
+        "an SVI is down": "ip link set svi10102 down",
+        "a gateway is gone": "ip addr flush dev svi10101",
+        "a gateway has another MAC": "ip link set svi10101 address 02:00:00:00:00:01",
+        "the L3VNI's device is gone": "ip link del l3vx50001",
+        "the VRF is gone": "ip link del v50001",
+        "the VRF is open": "ip route del unreachable default table 50001 metric 4278198272",
+        "a port has left the bridge": "ip link set eth11 nomaster",
+        "a VLAN is gone": "bridge vlan del dev eth11 vid 101",
+        "a VLAN is not the switch's own": "bridge vlan del dev br-weft vid 101 self",
+        "a VLAN of a vxlan": "bridge vlan del dev vx10101 vid 101",
+        "a learning vxlan": "ip link set vx10101 type bridge_slave learning on",
+    },
+}
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_lost_shows_and_is_repaired(fabric: FrrFabric, damage: str) -> None:
+
+def test_what_is_lost_in_the_kernel_shows_and_is_repaired(fabric: FrrFabric) -> None:
+    for damage, command in KERNEL_DAMAGES[fabric.layout].items():
+        _damage_and_repair(fabric, damage, command)
+
+
+@pytest.mark.parametrize("damage", ROUTING_DAMAGES)
+def test_what_is_lost_in_routing_shows_and_is_repaired(fabric: FrrFabric, damage: str) -> None:
+    _damage_and_repair(fabric, damage, ROUTING_DAMAGES[damage])
+
+
+def _damage_and_repair(fabric: FrrFabric, damage: str, command: str) -> None:
     desired = tenant(1, "leaf1")
     fabric.take(desired)
-    fabric.on("leaf1", "bash", "-c", DAMAGES[damage])
-    assert plan(fabric.observe("leaf1").config, desired), "the damage does not show"
-    assert fabric.take(desired)
-    assert not fabric.observe("leaf1").drift
+    fabric.on("leaf1", "bash", "-c", command)
+    assert plan(fabric.observe("leaf1").config, desired), f"{damage}, and it does not show"
+    fabric.take(desired)
+    assert not fabric.observe("leaf1").drift, damage
 
 
 def test_killed_bgpd_comes_back_as_it_was(fabric: FrrFabric) -> None:
@@ -247,8 +278,10 @@ def _ping(fabric: FrrFabric, name: str, source: str, target: str) -> bool:
 
 
 def _state(fabric: FrrFabric, name: str) -> str:
+    """Return all that a switch is, without what its kernel counts and finds out by itself."""
     commands = "vtysh -c 'show running-config'; ip -d addr; for n in /run/netns/*; do ip -n ${n##*/} -d addr; done"
-    return "\n".join(line for line in fabric.on(name, "bash", "-c", commands).splitlines() if "timer" not in line)
+    lines = fabric.on(name, "bash", "-c", commands).splitlines()
+    return re.sub(r"state \w+|,LOWER_UP", "", "\n".join(line for line in lines if "timer" not in line))
 
 
 def _quietly(condition: Callable[[], bool]) -> bool:

@@ -90,6 +90,7 @@ async def boot(
     ssh_address: str,
     environment: Mapping[str, str],
     image: Path = IMAGE,
+    timeout_s: float = BOOT_TIMEOUT_S,
 ) -> int:
     """Start a switch in the namespace `netns` and wait until it takes logins and its daemons are up; return its pid.
 
@@ -101,7 +102,7 @@ async def boot(
     prepare(name, workdir, authorized_key)
     process = _start(netns, command(name, workdir, ssh_address, image), workdir, environment)
     try:
-        await ready(process.pid, workdir)
+        await ready(process.pid, workdir, timeout_s)
     except BaseException:
         process.kill()
         process.wait()

@@ -14,6 +14,10 @@ from weft.model.errors import Permanent
 from weft.switches.frr.kernel import OWN_SPACE, Link, Space, Table, Where
 
 VXLAN_PORT = 4789  # RFC 7348
+LAST_METRIC = 4278198272  # higher than any that FRR uses; from the kernel's documentation of VRF devices
+DOOMED_GROUP = 2003133044
+"""The number of the links' group (IFLA_GROUP) that is deleted; any that nobody else uses."""
+_DEFAULTS = ("default", "::/0")
 _MASTERS = frozenset({"bridge", "vrf"})
 
 
@@ -55,24 +59,26 @@ def link_changes(have: Table, want: Table) -> LinkChanges:
     present = {where: link for where, link in have.items() if where not in made}
     orphaned = {link.name for (space, _), link in have.items() if (space, link.name) in made and link.kind in _MASTERS}
     return LinkChanges(
-        first=_batches("ip", ((where, [_delete(where)]) for where in sorted(early))),
+        first=_deletions(early),
         masters=_batches("ip", _of(want, made, present, orphaned, masters=True)),
         links=_batches(
-            "ip", (((OWN_SPACE, where[1]), [_create(where, want[where])]) for where in _new_links(want, made))
+            "ip", (((OWN_SPACE, where[1]), _create(where, want[where])) for where in _new_links(want, made))
         ),
         ports=(
             *_batches("ip", _of(want, made, present, orphaned, masters=False)),
             *_batches("ip", ((where, [f"link set {where[1]} nomaster"]) for where in _left_ports(have, want, doomed))),
             *_batches("bridge", _vlan_lines(want, present)),
         ),
-        last=_batches("ip", ((where, [_delete(where)]) for where in sorted(doomed - early))),
+        last=_deletions(doomed - early),
         made=frozenset(made),
     )
 
 
 def is_as_wanted(where: Where, link: Link, have: Table) -> bool:
     """Tell whether a link is there and needs no change."""
-    return where in have and not _must_be_made(where, link, have) and not _settle(link, have[where])
+    if where not in have or _must_be_made(where, link, have) or _settle(link, have[where]):
+        return False
+    return link.vlans in (None, have[where].vlans)
 
 
 def _must_be_made(where: Where, link: Link, have: Table) -> bool:
@@ -114,33 +120,33 @@ def _of(
             there = present.get(where)
             if there is not None and there.master in orphaned:
                 there = msgspec.structs.replace(there, master="")
-            create = [_create(where, link)] if masters and where in made else []
+            create = _create(where, link) if masters and where in made else []
             lines = create + _settle(link, there)
             if lines:
                 yield where, lines
 
 
-def _create(where: Where, link: Link) -> str:
+def _create(where: Where, link: Link) -> list[str]:
     space = f" netns {where[0]}" if where[0] and link.kind not in _MASTERS else ""
     mtu = f" mtu {link.mtu_bytes}" if link.mtu_bytes else ""
     mac = f" address {link.mac}" if link.mac else ""
     head = f"link add {link.name}"
     match link.kind:
         case "vxlan":
-            return (
-                f"{head}{space}{mtu}{mac} type vxlan id {link.vni} local {link.local} dstport {VXLAN_PORT} nolearning"
-            )
+            kind = f"vxlan id {link.vni} local {link.local} dstport {VXLAN_PORT} nolearning"
+            return [f"{head}{space}{mtu}{mac} type {kind}"]
         case "veth":
             assert link.peer is not None
             inner = f" netns {link.peer[0]}" if link.peer[0] else ""
-            return f"{head}{mtu} type veth peer name {link.peer[1]}{mtu}{inner}"
+            return [f"{head}{mtu} type veth peer name {link.peer[1]}{mtu}{inner}"]
         case "vlan":
-            return f"{head} link {link.lower}{mtu}{mac} type vlan id {link.vlan_id}"
-        case "vrf":
-            return f"{head} type vrf table {link.table}"
+            return [f"{head} link {link.lower}{mtu}{mac} type vlan id {link.vlan_id}"]
+        case "vrf":  # what it does not know must not be looked up in the switch's own table
+            closed = [f"route replace unreachable {all_} table {link.table} metric {LAST_METRIC}" for all_ in _DEFAULTS]
+            return [f"{head} type vrf table {link.table}", *closed]
         case _:
             filtering = " vlan_filtering 1 vlan_default_pvid 0" if link.vlan_aware else ""
-            return f"{head}{mtu}{mac} type bridge mcast_snooping 0{filtering}"
+            return [f"{head}{mtu}{mac} type bridge mcast_snooping 0{filtering}"]
 
 
 def _settle(link: Link, there: Link | None) -> list[str]:
@@ -214,8 +220,10 @@ def _vlan_lines(want: Table, present: Table) -> Iterator[tuple[Where, list[str]]
                 yield where, lines
 
 
-def _delete(where: Where) -> str:
-    return f"link del {where[1]}"
+def _deletions(doomed: Iterable[Where]) -> tuple[Batch, ...]:
+    """Delete links of a space together, as a group: one by one, each waits 16 ms for the kernel's readers (RCU)."""
+    lines = _batches("ip", ((where, [f"link set {where[1]} group {DOOMED_GROUP}"]) for where in sorted(doomed)))
+    return tuple(Batch("ip", each.space, (*each.lines, f"link del group {DOOMED_GROUP}")) for each in lines)
 
 
 def _batches(tool: str, lines: Iterable[tuple[Where, list[str]]]) -> tuple[Batch, ...]:

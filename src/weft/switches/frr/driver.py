@@ -22,6 +22,7 @@ from weft.switches.frr.kernel import Kernel, Table, Wanted
 from weft.switches.frr.netns import NetnsLayout
 from weft.switches.frr.parts import read_frr, read_kernel, read_sessions, split
 from weft.switches.frr.readback import without_remainders
+from weft.switches.frr.vrf import VrfLayout
 from weft.switches.ssh import Finished, SshSession
 
 BPF_OBJECT = Path(__file__).with_name("vlan_handoff.bpf.o")
@@ -40,8 +41,8 @@ class Layout(Protocol):
     name: str
     sysctls: Mapping[str, str]
 
-    def wanted(self, config: SwitchConfig) -> Wanted:
-        """Return all that the kernel shall hold."""
+    def wanted(self, config: SwitchConfig, kernel: Kernel) -> Wanted:
+        """Return all that the kernel shall hold, given what it holds."""
         ...
 
     def read(self, kernel: Kernel, routing: frr.Reading, like: SwitchConfig) -> SwitchConfig:
@@ -51,6 +52,10 @@ class Layout(Protocol):
     def unsettled(self, kernel: Kernel) -> frozenset[int]:
         """Return the VNIs that the kernel has and zebra has not taken up, or not yet in the right VRF."""
         ...
+
+
+NETNS_LAYOUT: Layout = NetnsLayout()
+VRF_LAYOUT: Layout = VrfLayout()
 
 
 class FrrObserved(Observed, frozen=True, kw_only=True):
@@ -87,7 +92,7 @@ class FrrDriver:
         layout = await self._probed()
         seen = observed if isinstance(observed, FrrObserved) else await self._read(layout)
         desired = without_remainders(desired, self._like)
-        wanted = layout.wanted(desired)
+        wanted = layout.wanted(desired, seen.kernel)
         script = scripts.apply(
             seen.kernel,
             wanted,
@@ -110,13 +115,12 @@ class FrrDriver:
             probed = await self._session.run(scripts.probe())
             if probed.status:
                 raise self._not_ready(probed.errors or probed.output)
-            if not scripts.is_netns(probed.output):
-                raise Permanent(f"switch {self._name}: the layout with VRF devices is not there yet")
-            self._layout = NetnsLayout()
+            self._layout = NETNS_LAYOUT if scripts.is_netns(probed.output) else VRF_LAYOUT
+            log.info("switch_probed", switch=self._name, layout=self._layout.name)
         return self._layout
 
     async def _read(self, layout: Layout) -> FrrObserved:
-        done = await self._session.run(scripts.observe(layout.sysctls, _bpf_object()))
+        done = await self._session.run(scripts.observe(layout.sysctls, _bpf_object(), vrf_devices=layout is VRF_LAYOUT))
         parts = split(done.output)
         said = read_frr(parts.get("frr", ""))
         if "end" not in parts or not said.daemons >= NEEDED_DAEMONS:

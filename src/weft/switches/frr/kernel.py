@@ -162,6 +162,8 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     """Those of them that forward IPv4 and IPv6."""
     sysctls: Mapping[str, str] = {}
     handoffs: Handoffs = Handoffs()
+    closed_tables: frozenset[int] = frozenset()
+    """Routing tables that end with "unreachable": what a VRF does not know is not looked up elsewhere."""
     known_vnis: Mapping[int, str] = {}
     """What zebra has taken up: VNIs, and the VRF that it has each in."""
 

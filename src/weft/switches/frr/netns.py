@@ -40,7 +40,7 @@ class NetnsLayout:
     name = "netns"
     sysctls: Mapping[str, str] = SYSCTLS
 
-    def wanted(self, config: SwitchConfig) -> Wanted:
+    def wanted(self, config: SwitchConfig, kernel: Kernel) -> Wanted:
         """Return all that the kernel shall hold for a configuration."""
         assert config.underlay is not None, config.name
         links = dict(_underlay_links(config.underlay))
@@ -69,7 +69,7 @@ class NetnsLayout:
 
     def read(self, kernel: Kernel, routing: Reading, like: SwitchConfig) -> SwitchConfig:
         """Return what kernel and routing add up to; what cannot be read (the MTU without links) is as in `like`."""
-        underlay = underlay_of(kernel, routing, _management(kernel, routing), like)
+        underlay = underlay_of(kernel, routing, _management(kernel, routing), like, SYSCTLS)
         loopback = routing.underlay.loopback if routing.underlay else ipaddress.IPv4Address(0)
         mac = gateway_mac_of(kernel.links.values()) or like.gateway_mac
         return SwitchConfig(

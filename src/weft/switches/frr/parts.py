@@ -1,6 +1,7 @@
 """What the observing script prints, as values."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,6 +66,7 @@ def read_kernel(parts: Mapping[str, str], said: FrrSaid) -> Kernel:
         spaces=frozenset(spaces),
         forwarding=frozenset(forwarding),
         sysctls=_sysctls(parts["sysctls"]),
+        closed_tables=_closed_tables(_rows(parts.get("closed", ""))),
         handoffs=_handoffs(parts, {link.ifindex: link.name for link in own.values()}),
         known_vnis={int(vni): each.get("tenantVrf", "") for vni, each in _vnis(said).items()},
     )
@@ -93,6 +95,12 @@ def _forwards(rows: list[Mapping[str, Any]]) -> bool:
     settings = {row["family"]: row for row in rows if row.get("interface") == "all"}
     v4, v6 = settings.get("inet", {}), settings.get("inet6", {})
     return bool(v4.get("forwarding") and v6.get("forwarding")) and v4.get("rp_filter") in (None, "off")
+
+
+def _closed_tables(routes: list[Mapping[str, Any]]) -> frozenset[int]:
+    """Return the tables whose last default is "unreachable", in IPv4 and in IPv6."""
+    numbers = [str(route.get("table", "")) for route in routes if route.get("dst") == "default"]
+    return frozenset(int(number) for number, count in Counter(numbers).items() if count > 1 and number.isdigit())
 
 
 def _sysctls(text: str) -> dict[str, str]:

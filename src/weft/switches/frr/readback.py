@@ -6,7 +6,7 @@ peer_asn, the underlay's mtu_bytes). So it equals nothing that is desired, and t
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -25,7 +25,11 @@ SYSCTLS = {
 
 
 def underlay_of(
-    kernel: Kernel, routing: Reading, management: ManagementSegment | None, like: SwitchConfig
+    kernel: Kernel,
+    routing: Reading,
+    management: ManagementSegment | None,
+    like: SwitchConfig,
+    sysctls: Mapping[str, str],
 ) -> Underlay | None:
     """Return the underlay as routing and kernel have it together; None if no routing is configured."""
     if routing.underlay is None:
@@ -33,7 +37,7 @@ def underlay_of(
     links = tuple(_link(kernel, link) for link in routing.underlay.links)
     sizes = {_mtu(kernel, link.interface) for link in links}
     mtu_bytes = sizes.pop() if len(sizes) == 1 else (0 if sizes else usual_mtu(like))
-    sound = routing.sound and all(kernel.sysctls.get(name) == value for name, value in SYSCTLS.items())
+    sound = routing.sound and all(kernel.sysctls.get(name) == value for name, value in sysctls.items())
     return msgspec.structs.replace(
         routing.underlay, links=links, management=management, mtu_bytes=mtu_bytes if sound else 0
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from weft.fabric.dialects.frr import Patch
 from weft.switches.frr.changes import Batch, LinkChanges
-from weft.switches.frr.kernel import Handoffs, Kernel, Wanted
+from weft.switches.frr.kernel import OWN_SPACE, Handoffs, Kernel, Wanted
 from weft.switches.frr.netns import FROM_CABLE, TENANT_SYSCTLS
 
 PART = "=== weft "
@@ -33,7 +33,7 @@ part() { printf '\n=== weft %s\n' "$1"; }
 exec 3< <(vtysh -c 'show daemons' -c 'show running-config' -c 'show evpn vni json' -c 'show bgp summary json' \
     </dev/null 2>&1)  # by far the slowest: let it run beside the rest
 part links; ip -d -j addr
-@VLANS@
+@BRIDGE_PARTS@
 part sysctls
 for name in @SYSCTLS@; do read -r value <"/proc/sys/${name//.//}" && echo "$name=$value"; done
 if [ -e @PIN@/handoff ]; then
@@ -52,6 +52,11 @@ part frr; cat <&3
 part end
 """
 
+_BRIDGE_PARTS = r"""
+part vlans; bridge -j vlan
+part closed; ip -j route show table all type unreachable; ip -j -6 route show table all type unreachable
+"""
+
 _PROBE = r"""
 vtysh -c 'show zebra' </dev/null
 """
@@ -59,10 +64,13 @@ vtysh -c 'show zebra' </dev/null
 _APPLY = r"""
 fail() { echo "weft: failed: $*" >&2; exit 1; }
 reject() { echo "weft: rejected: $*" >&2; exit 2; }
-configure() {  # a stage's name, lines of configuration; vtysh stops at the first that FRR refuses
-    local said
-    if said=$(vtysh -E -c "configure terminal"$'\n'"$2" </dev/null 2>&1); then
-        grep -q 'is not running' <<<"$said" || return 0
+configure() {  # a stage's name, lines of configuration, VRFs; vtysh stops at the first line that FRR refuses
+    local said name
+    if said=$(vtysh -E -c "configure terminal"$'\n'"$2"$'\nend\nwrite memory\nshow vrf' </dev/null 2>&1); then
+        if ! grep -q 'is not running' <<<"$said"; then
+            for name in "${@:3}"; do await_vrf "$name" "$said"; done
+            return
+        fi
     fi
     tail -n 4 <<<"$said" >&2
     if grep -qE '^% *(Unknown|Ambiguous|Command incomplete|There is no|Malformed|Invalid)' <<<"$said"; then
@@ -74,14 +82,16 @@ configure_until() {  # the same, tried until FRR takes it
     local said
     for ((try = 0; try < @REMOVAL_TRIES@; try++)); do
         said=$(vtysh -c "configure terminal"$'\n'"$2" </dev/null 2>&1) && return
-        sleep 0.02
+        sleep 0.01
     done
     tail -n 4 <<<"$said" >&2; fail "$1"
 }
-await_vrf() {
+await_vrf() {  # a VRF, and what zebra said last
+    local said=$2
     for ((try = 0; try < @VRF_WAIT_TRIES@; try++)); do
-        vtysh -c 'show vrf' </dev/null | grep -q "^vrf $1 .*\(netns\|table\)" && return
+        grep -q "^vrf $1 .*\(netns\|table\)" <<<"$said" && return
         sleep 0.02
+        said=$(vtysh -c 'show vrf' </dev/null)
     done
     fail "zebra does not see VRF $1"
 }
@@ -106,6 +116,9 @@ no_entry() { echo "map delete pinned @PIN@/handoff key $(bytes "$1")$(bytes "$2"
 """
 
 
+_SAVE = "vtysh -c 'write memory' </dev/null >/dev/null 2>&1 || fail 'save the configuration'"
+
+
 def probe() -> str:
     """Return the script that says how FRR was started, which decides the layout."""
     return _PRELUDE + _PROBE
@@ -116,10 +129,10 @@ def is_netns(probed: str) -> bool:
     return any(line.split()[:2] == ["VRF", "Namespaces"] for line in probed.splitlines())
 
 
-def observe(sysctls: Iterable[str], bpf_object: bytes, *, vlans: bool = False) -> str:
-    """Return the script that prints everything that a layout reads; `vlans`: also those of a bridge's ports."""
+def observe(sysctls: Iterable[str], bpf_object: bytes, *, vrf_devices: bool) -> str:
+    """Return the script that prints everything that a layout reads; `vrf_devices`: also what only that layout has."""
     text = _OBSERVE.replace("@SYSCTLS@", " ".join(sorted(sysctls))).replace("@PIN@", pin_folder(bpf_object))
-    return _PRELUDE + text.replace("@VLANS@", "part vlans; bridge -j vlan" if vlans else "")
+    return _PRELUDE + text.replace("@BRIDGE_PARTS@", _BRIDGE_PARTS if vrf_devices else "")
 
 
 def pin_folder(bpf_object: bytes) -> str:
@@ -134,20 +147,25 @@ def apply(
     pin = pin_folder(bpf_object)
     text = _PRELUDE + _APPLY.replace("@PIN@", pin)
     text = text.replace("@REMOVAL_TRIES@", str(REMOVAL_TRIES)).replace("@VRF_WAIT_TRIES@", str(VRF_WAIT_TRIES))
+    own_masters = [batch for batch in changes.masters if batch.space == OWN_SPACE]  # VRF devices are among them
+    tenants_masters = [batch for batch in changes.masters if batch.space != OWN_SPACE]
+    vnis_off = [group for group in patch.last if group[0].startswith("vrf ")]
+    instances_off = [group for group in patch.last if group not in vnis_off]
     parts = [
         text,
         *_sysctls(have.sysctls, want.sysctls),
         *map(_batch, changes.first),
         *_spaces(have, want),
+        *map(_batch, own_masters),
         *(_until("remove another BGP instance", group) for group in patch.first),
-        *([_configure(patch.lines)] if patch.lines else []),
-        *(f"await_vrf {shlex.quote(name)}" for name in new_vrfs),
-        *map(_batch, (*changes.masters, *changes.links, *changes.ports)),
+        *_configure(patch.lines, new_vrfs),
+        *map(_batch, (*tenants_masters, *changes.links, *changes.ports)),
         *_handoff_additions(have.handoffs, want.handoffs, {name for _, name in changes.made}, pin, bpf_object),
+        *(_until("remove an L3VNI", group) for group in vnis_off),  # FRR deletes it while the kernel's links go
         *_handoff_removals(have.handoffs, want.handoffs),
         *map(_batch, changes.last),
-        *(_until("remove a VRF", group) for group in patch.last),
-        *(["vtysh -c 'write memory' </dev/null >/dev/null 2>&1 || fail 'save the configuration'"] if patch else []),
+        *(_until("remove a VRF", group) for group in instances_off),
+        *([_SAVE] if patch.last else []),
     ]
     return "\n".join(parts) + "\n"
 
@@ -173,8 +191,12 @@ def _fed(command: str, lines: Iterable[str], stage: str) -> str:
     return f"{command} <<'WEFT' || fail {shlex.quote(stage)}\n{text}\nWEFT"
 
 
-def _configure(lines: Iterable[str]) -> str:
-    return f"configure configuration {shlex.quote(chr(10).join(lines))}"
+def _configure(lines: Iterable[str], new_vrfs: Iterable[str]) -> list[str]:
+    """Type lines, save what is then configured, and wait for VRFs: all in one vtysh, which takes long to start."""
+    text, names = "\n".join(lines), list(new_vrfs)
+    if not text and not names:
+        return []
+    return [shlex.join(["configure", "configuration", text, *names])]
 
 
 def _until(stage: str, lines: Iterable[str]) -> str:
