@@ -13,6 +13,7 @@ from fake_switch import FakeDriver, FakeSwitch, Fault, Faults
 from weft.controller.fabric import FabricController
 from weft.controller.rows import feed, read_all
 from weft.fabric.intent_index import FabricIntent
+from weft.fabric.numbering import number
 from weft.intent.inventory import replace_inventory
 from weft.intent.networks import NetworkSpec, create_network
 from weft.intent.ports import PortSpec, bind_port, create_port, delete_port, unbind_port
@@ -55,6 +56,8 @@ class ShakyStore:
         self._garble = garble
         self.compacted = False
         """Set: the next changes are no longer in the log."""
+        self.held: asyncio.Event | None = None
+        """Set to an event: changes come one revision at a time, once it is set; rows are then newer than they are."""
         self.watches = 0
 
     @property
@@ -79,7 +82,7 @@ class ShakyStore:
 
     async def watch(self, after: Revision) -> AsyncIterator[tuple[Change, ...]]:
         self.watches += 1
-        async for changes in self._store.watch(after):
+        async for changes in self._batches(after):
             if self.compacted:
                 self.compacted = False
                 raise CompactedError(after, changes[-1].revision)
@@ -89,6 +92,15 @@ class ShakyStore:
                 yield (*changes, last)
             else:
                 yield changes
+
+    async def _batches(self, after: Revision) -> AsyncIterator[tuple[Change, ...]]:
+        async for changes in self._store.watch(after):
+            if self.held is None:
+                yield changes
+                continue
+            await self.held.wait()
+            for revision in dict.fromkeys(change.revision for change in changes):
+                yield tuple(change for change in changes if change.revision == revision)
 
 
 class World:
@@ -193,6 +205,10 @@ class World:
     async def put_inventory(self, inventory: Inventory) -> None:
         await self.store.transact(lambda tx: replace_inventory(tx, inventory))
 
+    async def force_inventory(self, inventory: Inventory) -> None:
+        """Write an inventory past all checks."""
+        await self.store.transact(lambda tx: tx.put_inventory(inventory, number(inventory, tx.numbering())))
+
     async def network(self, name: str, cidr: str, *, routed_by: str | None = None) -> NetworkId:
         """Create a network with a subnet, attached to a new router if one is named."""
 
@@ -229,6 +245,11 @@ class World:
             for port in ports:
                 await self.host_up(port)
         return ports
+
+    async def create(self, network: NetworkId, name: str) -> PortId:
+        """Create a port that is on no node."""
+        spec = PortSpec(project_id="p", network_id=network, name=name)
+        return (await self.store.transact(lambda tx: create_port(tx, spec))).port.id
 
     async def bind(self, port: PortId, node: str) -> None:
         await self.store.transact(lambda tx: bind_port(tx, port, NodeName(node)))

@@ -1,5 +1,6 @@
 """The fabric controller on a real store, with switches that really have tables."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -371,6 +372,38 @@ async def test_a_follower_that_fell_behind_the_log_reads_everything_anew(world: 
     assert await world.state(port) is State.ACTIVE
     assert await world.state(other) is State.ACTIVE
     assert await world.wrong() == []
+
+
+async def test_rows_that_are_ahead_of_the_changes_fail_no_port(world: World) -> None:
+    world.start()
+    await world.settle()
+    held = world.shaky.held = asyncio.Event()
+    net = await world.network("web", "10.0.1.0/24")
+    # The port is read, bound, with its first change; the VLAN that it needs comes with a later one.
+    port = await world.create(net, "web-1")
+    await world.bind(port, "node1")
+    await world.host_up(port)
+    held.set()
+    await world.settle()
+    states = [entry.after for entry in await world.history(port) if entry.step == "state"]
+    assert states == ["ALLOCATED", "BINDING", "ACTIVE"]
+
+
+async def test_a_port_that_no_leaf_can_carry_fails_until_the_inventory_lets_one(world: World) -> None:
+    net = await world.network("web", "10.0.1.0/24")
+    (port,) = await world.spawn(net, ("db-1", "bm1"))
+    dc = small_dc()
+    managed = tuple(replace(row, management=True) if row.b.device == "bm1" else row for row in dc.links)
+    # The API refuses to take a link away from a bound port; a hand in the database does not.
+    await world.force_inventory(replace(dc, links=managed))
+    world.start()
+    await world.settle()
+    state, reason = await world.fabric_of(port)
+    assert state is FAILED
+    assert reason.startswith("node bm1 has no link to a leaf that could carry the port (its only links carry")
+    await world.force_inventory(dc)
+    await world.settle()
+    assert await world.state(port) is State.ACTIVE
 
 
 # The inventory.
