@@ -30,7 +30,7 @@ from weft.fabric.numbering import number
 from weft.fabric.plan import plan
 from weft.fabric.reasons import reasons
 from weft.model.errors import NotFound
-from weft.model.ids import NetworkId, NodeName, PortId, RouterId, SubnetId, SwitchName
+from weft.model.ids import NetworkId, NodeName, PortId, SubnetId, SwitchName
 from weft.model.intent import Binding, FixedIp, LeafVlan, Network, Port, Router, RouterInterface, Subnet
 from weft.model.inventory import Inventory
 
@@ -114,6 +114,17 @@ def test_the_last_port_that_leaves_takes_everything_away() -> None:
     assert index.delete_port(PortId("port2")) == {LEAF1}
     config = index.desired(LEAF1)
     assert (config.vrfs, config.segments, config.attachments) == ((), (), ())
+
+
+def test_a_change_touches_only_where_it_matters_now() -> None:
+    index = filled((port(1, 1), [binding(1, "node1")]), (port(2, 1), [binding(2, "node2")]))
+    assert put(index, network(1, mtu_bytes=1400)) == {LEAF1, LEAF2}
+    index.delete_port(PortId("port1"))
+    assert put(index, network(1, mtu_bytes=1300)) == {LEAF2}
+    assert put(index, router(1, admin_state_up=False)) == {LEAF2}
+    index.delete_router_interface(SubnetId("sub1"))
+    assert put(index, router(1)) == set()
+    assert put(index, leaf_vlan("leaf1", 1, 150)) == set()
 
 
 def test_a_draining_binding_is_still_carried() -> None:
