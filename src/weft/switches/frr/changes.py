@@ -68,6 +68,7 @@ def link_changes(have: Table, want: Table) -> LinkChanges:
             *_batches("ip", _of(want, made, present, orphaned, masters=False)),
             *_batches("ip", ((where, [f"link set {where[1]} nomaster"]) for where in _left_ports(have, want, doomed))),
             *_batches("bridge", _vlan_lines(want, present)),
+            *_batches("ip", _late_ups(want, present)),
         ),
         last=_deletions(doomed - early),
         made=frozenset(made),
@@ -76,9 +77,10 @@ def link_changes(have: Table, want: Table) -> LinkChanges:
 
 def is_as_wanted(where: Where, link: Link, have: Table) -> bool:
     """Tell whether a link is there and needs no change."""
-    if where not in have or _must_be_made(where, link, have) or _settle(link, have[where]):
+    if where not in have or _must_be_made(where, link, have):
         return False
-    return link.vlans in (None, have[where].vlans)
+    there = have[where]
+    return not _settle(link, there) and not _up(link, there) and link.vlans in (None, there.vlans)
 
 
 def _must_be_made(where: Where, link: Link, have: Table) -> bool:
@@ -163,9 +165,25 @@ def _settle(link: Link, there: Link | None) -> list[str]:
         lines.append(f"link set {name} address {link.mac}")
     lines += _master_lines(link, there)
     lines += _address_lines(link, there)
-    if link.up and (there is None or not there.up):
-        lines.append(f"link set {name} up")
+    if not _comes_up_late(link):
+        lines += _up(link, there)
     return lines
+
+
+def _up(link: Link, there: Link | None) -> list[str]:
+    return [f"link set {link.name} up"] if link.up and (there is None or not there.up) else []
+
+
+def _comes_up_late(link: Link) -> bool:
+    """Tell whether a link has to wait for the bridge's VLANs: zebra looks for a VNI's VRF when VXLAN device or SVI come
+    up, by the VLAN that they have then."""
+    return link.vlans is not None or link.kind == "vlan"
+
+
+def _late_ups(want: Table, present: Table) -> Iterator[tuple[Where, list[str]]]:
+    for where, link in sorted(want.items(), key=lambda item: item[0]):
+        if _comes_up_late(link) and (lines := _up(link, present.get(where))):
+            yield where, lines
 
 
 def _master_lines(link: Link, there: Link | None) -> list[str]:
