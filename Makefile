@@ -23,14 +23,14 @@ demo: setup
 	@.venv/bin/weft lab demo examples/small-dc.toml $(if $(KEEP),--keep)
 
 test: setup
-	@$(PYTEST) tests/unit tests/scenario tests/netns tests/e2e
+	@$(PYTEST) -n auto tests/unit tests/scenario; quick=$$?; $(PYTEST) tests/netns tests/e2e && exit $$quick
 
 check: python
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTEST) tests/unit tests/scenario
+	$(PYTEST) -n auto tests/unit tests/scenario
 
 bench: setup
 	@$(PYTHON) -m bench
