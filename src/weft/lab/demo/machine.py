@@ -1,4 +1,4 @@
-"""What can be seen of a lab on the machine it runs on: its namespaces, mounts, processes, files, and the machine's links."""
+"""What can be seen of a lab on its machine: namespaces, mounts, processes, files, and the machine's own links."""
 
 import subprocess
 from pathlib import Path
