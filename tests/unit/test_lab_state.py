@@ -1,5 +1,6 @@
 """The lab's state: written at once, changed by one at a time, never half."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,12 @@ def test_two_operations_on_the_lab_exclude_each_other() -> None:
         assert "weft lab up" in refused.value.message
     with state.operating("down"):
         pass
+
+
+def test_the_last_operation_leaves_no_lock(lab_dir: Path) -> None:
+    with state.operating("up"):
+        state.write(state.new(Path("/dc.toml"), "ctl1"))
+    assert (lab_dir / "lab.lock").exists()
+    with state.operating("down"):
+        shutil.rmtree(lab_dir / "lab")
+    assert not lab_dir.exists()

@@ -8,8 +8,9 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -172,18 +173,38 @@ class Draft:
 @contextmanager
 def operating(what: str) -> Iterator[None]:
     """Hold the machine's lab for an operation on the whole of it; raise Conflict if another holds it."""
-    RUN_DIR.mkdir(parents=True, exist_ok=True)
-    with LOCK_FILE.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another command"
-            raise Conflict(f"cannot run `weft lab {what}` now: {holder} is at work on the lab") from None
+    with _locked(what) as lock:
         lock.truncate(0)
         lock.write(f"`weft lab {what}` (pid {os.getpid()})")
         lock.flush()
         try:
             yield
         finally:
-            lock.truncate(0)
+            if not LAB_DIR.exists():  # no lab is left to be held
+                LOCK_FILE.unlink(missing_ok=True)
+                with suppress(OSError):  # somebody else keeps something there
+                    RUN_DIR.rmdir()
+
+
+@contextmanager
+def _locked(what: str) -> Iterator[IO[str]]:
+    while True:
+        RUN_DIR.mkdir(parents=True, exist_ok=True)
+        with LOCK_FILE.open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                holder = lock.read().strip() or "another command"
+                raise Conflict(f"cannot run `weft lab {what}` now: {holder} is at work on the lab") from None
+            if _is_at(lock, LOCK_FILE):
+                yield lock
+                return
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Tell whether an open file is the one at a path, and not one that was removed between opening and locking."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
