@@ -10,6 +10,7 @@ import pytest
 from frr_fabric import LEAVES, PATIENCE, FrrFabric, Host, bare, both, segment, tenant, until
 
 from weft.fabric.config import Attachment, SwitchConfig, Vrf
+from weft.fabric.dialects import frr, frr_text
 from weft.fabric.plan import plan
 from weft.lab import switch
 from weft.model.errors import Permanent, Transient
@@ -44,6 +45,16 @@ def test_fresh_switch_gets_its_underlay_and_shows_it(built: FrrFabric) -> None:
     until("all BGP sessions are established", built.sessions_are_up)
     assert time.monotonic() - began < 6.0 * PATIENCE
     until("the leaves' loopbacks reach each other", lambda: _ping(built, "leaf1", "10.255.0.11", "10.255.0.12"))
+
+
+def test_text_is_in_the_form_of_frr_itself(fabric: FrrFabric) -> None:
+    desired = both(tenant(1, "leaf1"), tenant(2, "leaf1"))
+    fabric.take(desired)
+    running = fabric.on("leaf1", "vtysh", "-c", "show running-config")
+    written = frr_text.text(frr.render(desired))
+    for block in written.split("\n!\n"):
+        assert f"\n{block.strip()}\n" in running
+    assert fabric.on("leaf1", "cat", "/etc/frr/frr.conf").count("\nrouter bgp ") == 3
 
 
 def test_same_network_on_two_leaves(fabric: FrrFabric) -> None:
@@ -175,8 +186,9 @@ ROUTING_DAMAGES = {
     "the VNI of a VRF": "vtysh -c 'conf t' -c 'vrf v50001' -c 'no vni 50001'",
     "the BGP of a VRF": "vtysh -c 'conf t' -c 'vrf v50001' -c 'no vni 50001' -c exit; for i in {1..99}; do "
     "vtysh -c 'conf t' -c 'no router bgp 65101 vrf v50001' && break; sleep 0.05; done",
-    "a family of a neighbour": "vtysh -c 'conf t' -c 'router bgp 65101' -c 'address-family l2vpn evpn' "
-    "-c 'no neighbor 10.254.0.0 activate'",
+    "a family of all neighbours": "vtysh -c 'conf t' -c 'router bgp 65101' -c 'address-family l2vpn evpn' "
+    "-c 'no neighbor fabric activate'",
+    "a neighbour's group": "vtysh -c 'conf t' -c 'router bgp 65101' -c 'no neighbor 10.254.0.0 peer-group fabric'",
     "a neighbour": "vtysh -c 'conf t' -c 'router bgp 65101' -c 'no neighbor 10.254.0.0'",
     "a line too much": "vtysh -c 'conf t' -c 'router bgp 65101' -c 'neighbor 10.254.0.0 shutdown'",
     "a network too much": "vtysh -c 'conf t' -c 'router bgp 65101' -c 'address-family ipv4 unicast' "

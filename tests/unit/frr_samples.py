@@ -119,10 +119,16 @@ class SmallFrr:
             for key in ("bgp router-id", "coalesce-time", "timers bgp"):
                 self._replace(block, line, key)
             words = line.split()
-            if words[0] == "neighbor" and words[2] in {"remote-as", "description"}:
+            if words[0] == "neighbor" and words[2] in {"remote-as", "peer-group", "description"}:
                 self._replace(block, line, " ".join(words[:3]))
-            if words[0] == "neighbor" and words[2] not in {"remote-as", "activate"}:
-                assert any(each.startswith(f"neighbor {words[1]} remote-as") for each in block), line
+            if words[0] == "neighbor" and words[2:] not in (["peer-group"], ["activate"]) and words[2] != "remote-as":
+                defined = (f"neighbor {words[1]} remote-as", f"neighbor {words[1]} peer-group")
+                assert any(each.startswith(defined) for each in block), (
+                    f"% Specify remote-as or peer-group first: {line}"
+                )
+            if words[2:] == ["peer-group", "fabric"]:
+                families = [below for each, below in block.items() if each.startswith("address-family")]
+                assert sum("neighbor fabric activate" in family for family in families) == 2, f"too early: {line}"
             block[line] = {}
 
     def _replace(self, block: Tree, line: str, key: str) -> None:

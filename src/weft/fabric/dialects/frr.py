@@ -27,13 +27,19 @@ COALESCE_MS = 0
 """How long routes for a peer are gathered before they are sent. FRR's own 1000 ms is most of the time that a new
 network takes to reach the other leaves; see docs/switches.md."""
 
+PEER_GROUP = "fabric"
+"""What all neighbours are in. A neighbour starts its session when its first address family is activated, and starts it
+anew, 4 s later, at the second. In the group both are activated, so joining it is the last thing a neighbour does."""
+
 _BGP = re.compile(r"router bgp (\d+)(?: vrf (\S+))?")
 _NEIGHBOR = re.compile(r"neighbor (\S+) ")
 _VALUED = (  # a second value replaces the first; of all other lines there may be several
     re.compile(r"(bgp router-id) "),
     re.compile(r"(coalesce-time) "),
     re.compile(r"(timers bgp) "),
-    re.compile(r"(neighbor \S+ (?:remote-as|description|timers connect|timers \d|advertisement-interval)) ?"),
+    re.compile(
+        r"(neighbor \S+ (?:remote-as|peer-group|description|timers connect|timers \d|advertisement-interval)) ?"
+    ),
 )
 _IPV4 = "address-family ipv4 unicast"
 _IPV6 = "address-family ipv6 unicast"
@@ -159,19 +165,30 @@ def _bgp(underlay: Underlay, management: ipaddress.IPv4Network | None) -> Tree:
         f"coalesce-time {COALESCE_MS}",
         "bgp bestpath as-path multipath-relax",
         f"timers bgp {KEEPALIVE_S} {HOLD_S}",
+        f"neighbor {PEER_GROUP} peer-group",
+        f"neighbor {PEER_GROUP} timers connect {CONNECT_RETRY_S}",
     ]
     for link in links:
         lines += [
             f"neighbor {link.peer_address} remote-as {link.peer_asn}",
+            f"neighbor {link.peer_address} peer-group {PEER_GROUP}",
             f"neighbor {link.peer_address} description {link.peer}",
-            f"neighbor {link.peer_address} timers connect {CONNECT_RETRY_S}",
+            *([f"neighbor {link.peer_address} passive"] if _is_passive(link) else []),
         ]
     prefixes = [ipaddress.IPv4Network(underlay.loopback), *([management] if management else [])]
-    activated = [f"neighbor {link.peer_address} activate" for link in links]
+    activated = f"neighbor {PEER_GROUP} activate"
     tree = _lines(lines)
-    tree[_IPV4] = _lines([*(f"network {prefix}" for prefix in sorted(prefixes)), *activated])
-    tree[_EVPN] = _lines([*activated, "advertise-all-vni"])
+    tree[_IPV4] = _lines([*(f"network {prefix}" for prefix in sorted(prefixes)), activated])
+    tree[_EVPN] = _lines([activated, "advertise-all-vni"])
     return tree
+
+
+def _is_passive(link: FabricLink) -> bool:
+    """Tell whether this end waits for the other to connect: the lower address does, whatever the switches' roles.
+
+    Where both connect at one moment, their connections collide (RFC 4271, 6.8), and FRR may drop both and wait 4 s.
+    """
+    return link.address.ip < link.peer_address
 
 
 def _bgp_vrf(underlay: Underlay) -> Tree:
@@ -337,9 +354,10 @@ def _removal(line: str, block: Tree) -> tuple[str, ...]:
 
 
 def _block_changes(present: Tree, desired: Tree) -> Tree:
-    """Return what is to be typed inside a block: removals first, then what is missing."""
+    """Return what is to be typed inside a block: removals, then what is missing, then who joins the peer group."""
     gone = [line for line in present if line not in desired and not _is_replaced(line, desired)]
     dropped = _dropped_neighbors(gone, desired)
+    joining: Tree = {}
     changes: Tree = {f"no neighbor {neighbor}": {} for neighbor in dropped}
     for line in gone:
         neighbor = _NEIGHBOR.match(f"{line} ")
@@ -347,10 +365,10 @@ def _block_changes(present: Tree, desired: Tree) -> Tree:
             changes[line.removeprefix("no ") if line.startswith("no ") else f"no {line}"] = {}
     for line, block in desired.items():
         if line not in present:
-            changes[line] = {inner: {} for inner in block}
+            (joining if line.endswith(f" peer-group {PEER_GROUP}") else changes)[line] = {inner: {} for inner in block}
         elif present[line] != block and (inner_changes := _without(_block_changes(present[line], block), dropped)):
             changes[line] = inner_changes
-    return changes
+    return changes | joining
 
 
 def _is_replaced(line: str, desired: Tree) -> bool:
