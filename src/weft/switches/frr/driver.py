@@ -40,6 +40,8 @@ class Layout(Protocol):
 
     name: str
     sysctls: Mapping[str, str]
+    hands_off: bool
+    """Whether it needs the VLAN hand-off in BPF."""
 
     def wanted(self, config: SwitchConfig, kernel: Kernel) -> Wanted:
         """Return all that the kernel shall hold, given what it holds."""
@@ -54,8 +56,8 @@ class Layout(Protocol):
         ...
 
 
-NETNS_LAYOUT: Layout = NetnsLayout()
-VRF_LAYOUT: Layout = VrfLayout()
+LAYOUTS: Mapping[str, Layout] = {"Namespaces": NetnsLayout(), "l3mdev": VrfLayout()}
+"""By what zebra says its VRFs are."""
 
 
 class FrrObserved(Observed, frozen=True, kw_only=True):
@@ -98,7 +100,7 @@ class FrrDriver:
             wanted,
             link_changes(_doubted(seen.kernel, layout.unsettled(seen.kernel)), wanted.links),
             frr.patch(seen.running, frr.render(desired)),
-            bpf_object=_bpf_object(),
+            bpf_object=self._bpf(layout),
             new_vrfs=[vrf.name for vrf in desired.vrfs if vrf not in seen.config.vrfs],
         )
         self._like = desired
@@ -113,19 +115,27 @@ class FrrDriver:
         """Return the switch's layout; asked once per connection, since a switch may come back as another."""
         if self._layout is None or not self._session.is_connected:
             probed = await self._session.run(scripts.probe())
-            if probed.status:
-                raise self._not_ready(probed.errors or probed.output)
-            self._layout = NETNS_LAYOUT if scripts.is_netns(probed.output) else VRF_LAYOUT
+            kind = scripts.vrf_kind(probed.output)
+            if probed.status or kind is None:
+                raise self._not_ready(probed.errors or probed.output or "zebra does not answer")
+            if kind not in LAYOUTS:
+                raise Permanent(
+                    f"switch {self._name}: its kernel has no VRF devices ('{kind}'); load the module vrf, or start FRR "
+                    "with -w to have VRFs as network namespaces"
+                )
+            self._layout = LAYOUTS[kind]
             log.info("switch_probed", switch=self._name, layout=self._layout.name)
         return self._layout
 
     async def _read(self, layout: Layout) -> FrrObserved:
-        done = await self._session.run(scripts.observe(layout.sysctls, _bpf_object(), vrf_devices=layout is VRF_LAYOUT))
+        observing = scripts.observe(layout.sysctls, self._bpf(layout), vrf_devices=not layout.hands_off)
+        done = await self._session.run(observing)
         parts = split(done.output)
         said = read_frr(parts.get("frr", ""))
-        if "end" not in parts or not said.daemons >= NEEDED_DAEMONS:
-            missing = ", ".join(sorted(NEEDED_DAEMONS - said.daemons)) or "the end of what was asked for"
-            raise self._not_ready(f"missing: {missing}. {parts.get('frr', '')[:200]} {done.errors}")
+        if not said.configuration:
+            raise self._not_ready(parts.get("frr", "") or done.errors or "the answer was cut off")
+        if missing := NEEDED_DAEMONS - said.daemons:
+            raise self._not_ready(f"without {', '.join(sorted(missing))}")
         running = frr_text.parse(said.configuration)
         routing = frr.read(running)
         kernel = read_kernel(parts, said)
@@ -136,6 +146,9 @@ class FrrDriver:
             running=running,
             kernel=kernel,
         )
+
+    def _bpf(self, layout: Layout) -> bytes:
+        return _bpf_object() if layout.hands_off else b""
 
     def _check(self, done: Finished) -> None:
         if done.status == 0:

@@ -39,6 +39,7 @@ class NetnsLayout:
 
     name = "netns"
     sysctls: Mapping[str, str] = SYSCTLS
+    hands_off = True
 
     def wanted(self, config: SwitchConfig, kernel: Kernel) -> Wanted:
         """Return all that the kernel shall hold for a configuration."""

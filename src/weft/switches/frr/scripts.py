@@ -124,9 +124,14 @@ def probe() -> str:
     return _PRELUDE + _PROBE
 
 
-def is_netns(probed: str) -> bool:
-    """Tell from the probe's output whether FRR's VRFs are network namespaces."""
-    return any(line.split()[:2] == ["VRF", "Namespaces"] for line in probed.splitlines())
+def vrf_kind(probed: str) -> str | None:
+    """Return from the probe's output what FRR's VRFs are: ``Namespaces``, or ``l3mdev`` (VRF devices).
+
+    None if zebra did not answer; ``Unavailable`` if the kernel has no VRF devices and zebra runs without ``-w``.
+    """
+    rows = (line.split() for line in probed.splitlines())
+    found = next((row[1:] for row in rows if len(row) > 1 and row[0] == "VRF" and row[1] != "Installs"), None)
+    return None if found is None else found[-1] if found[-1] == "Unavailable" else found[0]
 
 
 def observe(sysctls: Iterable[str], bpf_object: bytes, *, vrf_devices: bool) -> str:

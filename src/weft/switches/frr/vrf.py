@@ -38,6 +38,7 @@ class VrfLayout:
 
     name = "vrf"
     sysctls: Mapping[str, str] = SYSCTLS
+    hands_off = False
 
     def wanted(self, config: SwitchConfig, kernel: Kernel) -> Wanted:
         """Return all that the kernel shall hold; VNIs keep the inner VLANs that they have."""
