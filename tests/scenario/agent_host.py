@@ -360,6 +360,8 @@ class FakeLinks:
                 link = msgspec.structs.replace(link, up=True)
             case ["link", "set", "dev", _, "mtu", mtu]:
                 link = msgspec.structs.replace(link, mtu_bytes=int(mtu))
+            case ["link", "set", "dev", _, "addrgenmode", "none"]:
+                pass  # these links have no IPv6 to give themselves addresses
             case ["address", "add", address, *_]:
                 link = msgspec.structs.replace(link, addresses=(*link.addresses, address))
             case ["address", "del", address, *_]:

@@ -37,8 +37,10 @@ def test_everything_is_made_from_nothing() -> None:
     raw = link(up=False, mtu_bytes=1500)
     assert plan_links(SETTINGS, kernel(nic0=raw, nic1=raw, br_bond=raw)).lines == (
         "link set dev nic0 mtu 9000",
+        "link set dev nic0 addrgenmode none",
         "link set dev nic0 up",
         "link set dev nic1 mtu 9000",
+        "link set dev nic1 addrgenmode none",
         "link set dev nic1 up",
         "link set dev br-bond mtu 9000",
         "link set dev br-bond up",
@@ -48,10 +50,18 @@ def test_everything_is_made_from_nothing() -> None:
 
 
 def test_the_address_leaves_the_nic_after_the_bridge_has_it() -> None:
-    seen = kernel(ROUTE, nic0=link(addresses=("172.31.1.11/24", "fe80::1/64")), br_bond=link())
+    seen = kernel(ROUTE, nic0=link(addresses=("172.31.1.11/24",)), br_bond=link())
     assert plan_links(SETTINGS, seen).lines == (
         "address add 172.31.1.11/24 dev br-bond",
         "address del 172.31.1.11/24 dev nic0",
+    )
+
+
+def test_the_kernel_does_not_speak_for_itself_on_a_nic() -> None:
+    by_itself = link(addresses=("fe80::1/64", "2001:db8::1/64"))
+    assert plan_links(SETTINGS, kernel(ROUTE, nic1=by_itself)).lines == (
+        "link set dev nic1 addrgenmode none",
+        "address del fe80::1/64 dev nic1",
     )
 
 

@@ -74,6 +74,8 @@ def plan_links(settings: AgentSettings, seen: KernelLinks) -> LinkPlan:
             continue
         if link.mtu_bytes != settings.mtu_bytes:
             lines.append(f"link set dev {name} mtu {settings.mtu_bytes}")
+        if name in settings.nics:
+            lines += _silence_lines(name, link)
         if not link.up:
             lines.append(f"link set dev {name} up")
     if settings.management is not None and UPLINK in seen.links:
@@ -83,6 +85,17 @@ def plan_links(settings: AgentSettings, seen: KernelLinks) -> LinkPlan:
             lines += [line] if line else []
             problems += [problem] if problem else []
     return LinkPlan(tuple(lines), tuple(problems))
+
+
+def _silence_lines(nic: str, link: Link) -> list[str]:
+    """Keep the kernel from speaking for itself on a NIC: its IPv6 solicits routers and joins groups unasked.
+
+    A NIC may have br-bond's own MAC address. A frame of the kernel's by the bond's standby member makes the leaf learn
+    that address there, and what it sends to the node by that cable is dropped until the node itself sends again.
+    """
+    own = [each for each in link.addresses if parse_interface(each).ip.is_link_local and ":" in each]
+    lines = [f"link set dev {nic} addrgenmode none"] if own or not link.up else []
+    return lines + [f"address del {address} dev {nic}" for address in own]
 
 
 def _address_lines(settings: AgentSettings, management: str, seen: KernelLinks) -> list[str]:
