@@ -186,8 +186,7 @@ async def test_closed_driver_asks_for_the_layout_again() -> None:
     [
         ("zebra is not running\n", Transient, "FRR is not ready: zebra is not running"),
         ("", Transient, "zebra does not answer"),
-        (" VRF                            l3mdev Unavailable\n", Permanent, "load the module vrf"),
-        (" VRF                            Unavailable\n", Permanent, "load the module vrf"),
+        (" VRF                            Sorcery\n", Permanent, "VRFs of the kind 'Sorcery'"),
     ],
 )
 async def test_switch_without_vrfs_is_told_from_one_without_zebra(

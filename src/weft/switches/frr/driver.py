@@ -119,10 +119,7 @@ class FrrDriver:
             if probed.status or kind is None:
                 raise self._not_ready(probed.errors or probed.output or "zebra does not answer")
             if kind not in LAYOUTS:
-                raise Permanent(
-                    f"switch {self._name}: its kernel has no VRF devices ('{kind}'); load the module vrf, or start FRR "
-                    "with -w to have VRFs as network namespaces"
-                )
+                raise Permanent(f"switch {self._name}: weft does not know VRFs of the kind '{kind}' (see `show zebra`)")
             self._layout = LAYOUTS[kind]
             log.info("switch_probed", switch=self._name, layout=self._layout.name)
         return self._layout

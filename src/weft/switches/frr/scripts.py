@@ -125,13 +125,10 @@ def probe() -> str:
 
 
 def vrf_kind(probed: str) -> str | None:
-    """Return from the probe's output what FRR's VRFs are: ``Namespaces``, or ``l3mdev`` (VRF devices).
-
-    None if zebra did not answer; ``Unavailable`` if the kernel has no VRF devices and zebra runs without ``-w``.
-    """
+    """Return from the probe's output what FRR's VRFs are: ``Namespaces`` or ``l3mdev`` (VRF devices); None if zebra did
+    not answer."""
     rows = (line.split() for line in probed.splitlines())
-    found = next((row[1:] for row in rows if len(row) > 1 and row[0] == "VRF" and row[1] != "Installs"), None)
-    return None if found is None else found[-1] if found[-1] == "Unavailable" else found[0]
+    return next((row[1] for row in rows if len(row) > 1 and row[0] == "VRF" and row[1] != "Installs"), None)
 
 
 def observe(sysctls: Iterable[str], bpf_object: bytes, *, vrf_devices: bool) -> str:
