@@ -120,6 +120,7 @@ class SmallKernel:
         link = self.links[where]
         match words:
             case ["up"]:
+                assert link.lower is None or self.links[where[0], link.lower].up, f"{link.lower} is down"
                 link = replace(link, up=True)
             case ["mtu", size]:
                 link = replace(link, mtu_bytes=int(size))

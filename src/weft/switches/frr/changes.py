@@ -177,7 +177,7 @@ def _up(link: Link, there: Link | None) -> list[str]:
 def _comes_up_late(link: Link) -> bool:
     """Tell whether a link has to wait for the bridge's VLANs: zebra looks for a VNI's VRF when VXLAN device or SVI come
     up, by the VLAN that they have then."""
-    return link.vlans is not None or link.kind == "vlan"
+    return link.kind == "vlan" or (link.kind == "vxlan" and link.vlans is not None)
 
 
 def _late_ups(want: Table, present: Table) -> Iterator[tuple[Where, list[str]]]:
