@@ -12,11 +12,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from bench.report import Figure, percentile
 from weft.client import AsyncClient, find_context
 from weft.client.call import JsonObject
+from weft.client.timeline import timeline
 from weft.lab import instances, state
 from weft.lab.commands import run
 from weft.lab.demo.inside import Place, pinging
@@ -27,6 +29,7 @@ from weft.lab.progress import Progress
 from weft.lab.up import up
 from weft.lab.vnic import find_vnic
 from weft.model.errors import Transient
+from weft.protocol.port import HistoryStep
 
 OBSERVER_NODE = "node2"
 NODE = "node1"
@@ -49,6 +52,8 @@ class Spawn:
 
     active_s: float
     ping_s: float
+    longest_wait: str
+    """The step that came after the longest wait, and how long that was."""
 
 
 async def measure(file: Path) -> list[Figure]:
@@ -95,7 +100,14 @@ def _figures(what: str, spawns: list[Spawn], targets: dict[float, float]) -> lis
 
 
 def _say(what: str, spawn: Spawn) -> None:
-    print(f"  {what}: ACTIVE {spawn.active_s * 1000:.0f} ms, ping {spawn.ping_s * 1000:.0f} ms", flush=True)
+    times = f"ACTIVE {spawn.active_s * 1000:.0f} ms, ping {spawn.ping_s * 1000:.0f} ms"
+    print(f"  {what}: {times}; longest wait: {spawn.longest_wait}", flush=True)
+
+
+def _longest_wait(history: list[HistoryStep]) -> str:
+    bound = [each for each in timeline(history) if each.step.epoch > 0]
+    gap_s, timed = max(((b.after_s - a.after_s, b) for a, b in pairwise(bound)), key=lambda wait: wait[0])
+    return f"{gap_s * 1000:.0f} ms for {timed.step.actor}: {timed.title}"
 
 
 class _Network:
@@ -119,7 +131,8 @@ class _Network:
             await instances.plug(node, vnic)
             async with asyncio.timeout(TIMEOUT_S):
                 active = await self._active_since(port["id"])
-                return Spawn(active - asked, await answered - asked)
+                wait = _longest_wait(await self._client.history(port["id"]))
+                return Spawn(active - asked, await answered - asked, wait)
 
     async def move(self, name: str, node: str) -> int:
         """Move an instance, and return how many pings were lost."""

@@ -88,8 +88,8 @@ def test_ports_are_a_table_for_people() -> None:
     shown = run("port", "list")
     assert shown.exit_code == 0, shown.output
     head, row = shown.output.splitlines()
-    assert head.split() == ["NAME", "STATE", "NODE", "ADDRESSES", "MAC", "NETWORK", "ID"]
-    assert row.split() == ["web-1", "BINDING", "node1", "10.0.1.5", "fa:16:3e:00:00:01", "web", PORT["id"]]
+    assert head.split() == ["NAME", "STATE", "NODE", "ADDRESSES", "MAC", "NETWORK", "OWNER", "ID"]
+    assert row.split() == ["web-1", "BINDING", "node1", "10.0.1.5", "fa:16:3e:00:00:01", "web", "-", PORT["id"]]
 
 
 @pytest.mark.usefixtures("server")

@@ -11,7 +11,7 @@ from weft.protocol.port import HistoryStep, PortStatus
 def print_port_table(output: Output, ports: Iterable[PortStatus], network_names: Mapping[str, str]) -> None:
     """Print a line for each port."""
     output.table(
-        ["NAME", "STATE", "NODE", "ADDRESSES", "MAC", "NETWORK", "ID"],
+        ["NAME", "STATE", "NODE", "ADDRESSES", "MAC", "NETWORK", "OWNER", "ID"],
         [
             [
                 port.name,
@@ -20,6 +20,7 @@ def print_port_table(output: Output, ports: Iterable[PortStatus], network_names:
                 [each.address for each in port.fixed_ips],
                 port.mac,
                 network_names.get(port.network_id, port.network_id),
+                port.device_owner,
                 port.id,
             ]
             for port in ports
