@@ -2,6 +2,7 @@
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+SIDE_BY_SIDE := -n auto --dist worksteal
 
 .PHONY: help setup python demo test check bench clean
 
