@@ -24,14 +24,14 @@ demo: setup
 	@.venv/bin/weft lab demo examples/small-dc.toml $(if $(KEEP),--keep)
 
 test: setup
-	@$(PYTEST) -n auto tests/unit tests/scenario; quick=$$?; $(PYTEST) tests/netns tests/e2e && exit $$quick
+	@$(PYTEST) $(SIDE_BY_SIDE) tests/unit tests/scenario; quick=$$?; $(PYTEST) tests/netns tests/e2e && exit $$quick
 
 check: python
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTEST) -n auto tests/unit tests/scenario
+	$(PYTEST) $(SIDE_BY_SIDE) tests/unit tests/scenario
 
 bench: setup
 	@$(PYTHON) -m bench
