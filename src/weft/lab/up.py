@@ -1,7 +1,6 @@
 """Building a lab: marks first, then namespaces and cables, then everything that runs, side by side."""
 
 import asyncio
-import contextlib
 import os
 import shutil
 import time
@@ -163,7 +162,9 @@ def _refuse_second(lab: LabState | None) -> None:
 
 
 def _refuse_dead(process: state.Process, lab: LabState) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(process.pid or 0, os.WNOHANG)
-    if not processes.is_running(process, lab.id):
+    try:  # the parent knows; a process in the middle of exec shows no environment, and so no mark, for a moment
+        ended = os.waitpid(process.pid or 0, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        ended = not processes.is_running(process, lab.id)
+    if ended:
         raise Permanent(f"{process.name} ended at once; the end of {process.log}:\n{processes.log_tail(process)}")
