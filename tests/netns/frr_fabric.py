@@ -34,6 +34,7 @@ from weft.lab import namespaces, switch
 from weft.lab.state import MARK
 from weft.model.ids import SiteName, SwitchName
 from weft.model.inventory import Switch, SwitchRole
+from weft.switches import ssh
 from weft.switches.driver import DriverSettings, Observed, SwitchDriver, driver_for
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ ADDRESSES = {"spine1": "192.168.78.11", "leaf1": "192.168.78.21", "leaf2": "192.
 LEAVES = ("leaf1", "leaf2")
 PATIENCE = float(os.environ.get("WEFT_PATIENCE", "1"))
 """How many times longer than usual things may take: an emulated kernel is slow."""
+ssh.CONNECT_TIMEOUT_S *= PATIENCE
 CABLES = ("eth11", "eth12", "eth13")
 """Of each leaf: to hosts; the first two are management interfaces."""
 ASNS = {"spine1": 65000, "leaf1": 65101, "leaf2": 65102}

@@ -198,6 +198,17 @@ async def test_switch_without_vrfs_is_told_from_one_without_zebra(
         await driver.observe()
 
 
+async def test_much_configuration_is_typed_in_portions() -> None:
+    driver, session = driven(said())
+    observed = await driver.observe()
+    desired = replace(LEAF, vrfs=tuple(Vrf(name=f"v{number}", l3vni=number) for number in range(50001, 50501)))
+    await driver.apply(plan(observed.config, desired), desired, observed)
+    calls = session.scripts[-1].split("\nconfigure configuration ")[1:]
+    assert len(calls) > 1
+    assert all(len(call.split("\nip ")[0]) < 100_000 for call in calls)
+    assert all(call.startswith(("'vrf ", "'router bgp ")) for call in calls)
+
+
 def test_kinds_of_vrf() -> None:
     devices = " VRF                            l3mdev Available\n"
     assert vrf_kind(devices + "VRF         Installs   Removals\n") == "l3mdev"

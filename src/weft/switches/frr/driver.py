@@ -102,6 +102,7 @@ class FrrDriver:
             frr.patch(seen.running, frr.render(desired)),
             bpf_object=self._bpf(layout),
             new_vrfs=[vrf.name for vrf in desired.vrfs if vrf not in seen.config.vrfs],
+            gone_vrfs=_gone_vrf_devices(seen, wanted),
         )
         self._like = desired
         log.debug("switch_apply", switch=self._name, steps=len(plan.steps))
@@ -173,6 +174,12 @@ def _doubted(kernel: Kernel, unsettled: frozenset[int]) -> Table:
         where: msgspec.structs.replace(link, local=None) if link.vni in unsettled else link
         for where, link in kernel.links.items()
     }
+
+
+def _gone_vrf_devices(seen: FrrObserved, wanted: Wanted) -> list[str]:
+    """Return the VRFs whose devices go. (A namespace stays: zebra does not survive its end.)"""
+    devices = (where for where, link in seen.kernel.links.items() if link.is_marked and link.kind == "vrf")
+    return [name for space, name in devices if (space, name) not in wanted.links and f"vrf {name}" in seen.running]
 
 
 def _said(errors: str) -> str:

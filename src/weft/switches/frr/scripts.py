@@ -8,7 +8,7 @@ sees it.
 import base64
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from weft.fabric.dialects.frr import Patch
 from weft.switches.frr.changes import Batch, LinkChanges
@@ -18,11 +18,15 @@ from weft.switches.frr.netns import FROM_CABLE, TENANT_SYSCTLS
 PART = "=== weft "
 """What begins the line before each part of what the observing script prints."""
 SPACES_DIR = "/run/weft/netns"
-VRF_WAIT_TRIES = 250  # of 20 ms
-REMOVAL_TRIES = 250  # of 20 ms: FRR deletes an L3VNI in its own time
-FAILURE = "weft: failed: "
+_TRIES = {
+    "VRF_WAIT_TRIES": 250,  # 20 ms and a vtysh apart, as are the others
+    "REMOVAL_TRIES": 250,  # FRR deletes an L3VNI in its own time
+    "SAVE_TRIES": 5,
+}
+PORTION_BYTES = 60_000
+"""How much configuration is typed in one go; Linux takes 128 KiB in an argument (MAX_ARG_STRLEN)."""
 REJECTED = "weft: rejected: "
-"""What begins the line on standard error that tells the stage; rejected: FRR refused a line of configuration."""
+"""What begins the line on standard error that tells the stage in which FRR refused a line of configuration."""
 
 _PRELUDE = r"""
 cd / && export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
@@ -86,6 +90,14 @@ configure_until() {  # the same, tried until FRR takes it
     done
     tail -n 4 <<<"$said" >&2; fail "$1"
 }
+save() {
+    local said
+    for ((try = 0; try < @SAVE_TRIES@; try++)); do
+        said=$(vtysh -c 'write memory' </dev/null 2>&1) && return
+        sleep 0.1
+    done
+    tail -n 4 <<<"$said" >&2; fail 'save the configuration'
+}
 await_vrf() {  # a VRF, and what zebra said last
     local said=$2
     for ((try = 0; try < @VRF_WAIT_TRIES@; try++)); do
@@ -116,9 +128,6 @@ no_entry() { echo "map delete pinned @PIN@/handoff key $(bytes "$1")$(bytes "$2"
 """
 
 
-_SAVE = "vtysh -c 'write memory' </dev/null >/dev/null 2>&1 || fail 'save the configuration'"
-
-
 def probe() -> str:
     """Return the script that says how FRR was started, which decides the layout."""
     return _PRELUDE + _PROBE
@@ -143,12 +152,23 @@ def pin_folder(bpf_object: bytes) -> str:
 
 
 def apply(
-    have: Kernel, want: Wanted, changes: LinkChanges, patch: Patch, *, bpf_object: bytes, new_vrfs: Iterable[str]
+    have: Kernel,
+    want: Wanted,
+    changes: LinkChanges,
+    patch: Patch,
+    *,
+    bpf_object: bytes,
+    new_vrfs: Iterable[str],
+    gone_vrfs: Iterable[str],
 ) -> str:
-    """Return the script that makes of what is there what is wanted."""
+    """Return the script that makes of what is there what is wanted.
+
+    Of `new_vrfs` it waits until zebra sees them; of `gone_vrfs`, whose devices go, it takes the empty blocks away.
+    """
     pin = pin_folder(bpf_object)
     text = _PRELUDE + _APPLY.replace("@PIN@", pin)
-    text = text.replace("@REMOVAL_TRIES@", str(REMOVAL_TRIES)).replace("@VRF_WAIT_TRIES@", str(VRF_WAIT_TRIES))
+    for name, number in _TRIES.items():
+        text = text.replace(f"@{name}@", str(number))
     own_masters = [batch for batch in changes.masters if batch.space == OWN_SPACE]  # VRF devices are among them
     tenants_masters = [batch for batch in changes.masters if batch.space != OWN_SPACE]
     vnis_off = [group for group in patch.last if group[0].startswith("vrf ")]
@@ -167,7 +187,8 @@ def apply(
         *_handoff_removals(have.handoffs, want.handoffs),
         *map(_batch, changes.last),
         *(_until("remove a VRF", group) for group in instances_off),
-        *([_SAVE] if patch.last else []),
+        *(_until("forget a VRF", [f"no vrf {name}"]) for name in gone_vrfs),
+        *(["save"] if patch.last else []),
     ]
     return "\n".join(parts) + "\n"
 
@@ -195,10 +216,29 @@ def _fed(command: str, lines: Iterable[str], stage: str) -> str:
 
 def _configure(lines: Iterable[str], new_vrfs: Iterable[str]) -> list[str]:
     """Type lines, save what is then configured, and wait for VRFs: all in one vtysh, which takes long to start."""
-    text, names = "\n".join(lines), list(new_vrfs)
-    if not text and not names:
+    portions, names = list(_portions(lines)), list(new_vrfs)
+    if not portions and not names:
         return []
-    return [shlex.join(["configure", "configuration", text, *names])]
+    *early, last = portions or [""]
+    return [
+        *(shlex.join(["configure", "configuration", each]) for each in early),
+        shlex.join(["configure", "configuration", last, *names]),
+    ]
+
+
+def _portions(lines: Iterable[str]) -> Iterator[str]:
+    """Cut lines between blocks so that each portion fits an argument of a program."""
+    portion: list[str] = []
+    size = 0
+    for line in lines:
+        begins_block = not line.startswith((" ", "exit"))
+        if begins_block and size > PORTION_BYTES:
+            yield "\n".join(portion)
+            portion, size = [], 0
+        portion.append(line)
+        size += len(line) + 1
+    if portion:
+        yield "\n".join(portion)
 
 
 def _until(stage: str, lines: Iterable[str]) -> str:
