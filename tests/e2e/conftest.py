@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from running_lab import EXAMPLE, Lab, weft
 
-from weft.lab import state
+from weft.lab import processes, state
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,9 @@ def machine() -> Iterator[None]:
     if os.geteuid() != 0:
         pytest.fail("the end-to-end tests build a lab: run them as root, with `make test`")
     if (found := state.find()) is not None:
-        pytest.fail(f"a lab of {found.file} is up on this machine: `weft lab down` first")
+        if processes.of_lab(found.id, found.namespaces):
+            pytest.fail(f"a lab of {found.file} is up on this machine: `weft lab down` first")
+        weft("lab", "down")  # the wreck of one: nothing of it has run since the machine was started
     yield
     weft("lab", "down")
 
