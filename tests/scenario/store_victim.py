@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+import structlog
 from core_world import Clock, World, world
 
 from weft.intent.ports import delete_port
@@ -17,6 +18,7 @@ async def delete(w: World, port_id: PortId) -> None:
 
 async def main(folder: Path, network_id: NetworkId, life: int) -> None:
     """Run until killed; a line per acknowledged change: ``+ID`` of ports that stay, ``-ID`` of deleted ones."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # another thread's: lines would mix
     clock = Clock()
     clock.advance(3600 * life)
     async with world(folder, clock, seed=life) as w:

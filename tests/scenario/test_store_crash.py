@@ -11,19 +11,16 @@ from weft.store.check import contradictions
 
 VICTIM = Path(__file__).parent / "store_victim.py"
 ACKNOWLEDGED_BEFORE_THE_KILL = 120
-SAID = "+-"
-"""How the victim's lines begin that are not of its log."""
 
 
 def run_victim(folder: Path, network_id: str, life: int) -> tuple[set[str], set[str]]:
     """Let it work for a while, kill it, and return the ids of ports that it was told are there, and are gone."""
     created, deleted = set(), set()
     command = [sys.executable, str(VICTIM), str(folder), network_id, str(life)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as victim:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ) as victim:
         assert victim.stdout is not None
         for line in victim.stdout:
-            if line[0] in SAID:
-                (created if line[0] == "+" else deleted).add(line[1:].strip())
+            (created if line[0] == "+" else deleted).add(line[1:].strip())
             if len(created) == ACKNOWLEDGED_BEFORE_THE_KILL:
                 victim.kill()
     return created, deleted
