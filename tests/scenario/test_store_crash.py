@@ -17,7 +17,9 @@ def run_victim(folder: Path, network_id: str, life: int) -> tuple[set[str], set[
     """Let it work for a while, kill it, and return the ids of ports that it was told are there, and are gone."""
     created, deleted = set(), set()
     command = [sys.executable, str(VICTIM), str(folder), network_id, str(life)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ) as victim:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ
+    ) as victim:
         assert victim.stdout is not None
         for line in victim.stdout:
             (created if line[0] == "+" else deleted).add(line[1:].strip())
