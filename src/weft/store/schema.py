@@ -113,6 +113,22 @@ history = sa.Table(
 released_ports = sa.Table(
     "released_ports", metadata, _key("port_id"), sa.Column("at", sa.Float, nullable=False, index=True)
 )
+records = sa.Table(
+    "records",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    _text("project_id"),
+    _text("name"),
+    _text("parent"),
+    sa.Column("unique_key", sa.Text),
+    _body(),
+    sa.UniqueConstraint("kind", "unique_key", name="uq_record_key"),
+    sa.Index("ix_records_project", "kind", "project_id"),
+    sa.Index("ix_records_parent", "kind", "parent"),
+    sa.Index("ix_records_name", "kind", "name"),
+)
+"""Objects of many kinds that are looked up by nothing more than owner, name, or the object that they belong to."""
 changes = sa.Table(
     "changes",
     metadata,

@@ -4,7 +4,7 @@ Statements are written once, with SQLAlchemy Core, and compiled once for each en
 text on the driver's own connection, because the toolkit's execution costs more than the database does.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from weft.model.intent import HistoryEntry, LeafVlan, Network, Router, RouterInt
 from weft.model.inventory import Inventory
 from weft.ports.lifecycle import Lifecycle
 from weft.store import schema as t
+from weft.store.changes import Kind
 from weft.store.codec import decode, decode_port, decode_subnet
 from weft.store.views import PortView, SwitchStatus
 
@@ -119,8 +120,7 @@ class Snapshot:
         if ids is None:
             return [_port_view(row) for row in self.run(_ports_by(frozenset(given)), **given)]
         found: list[PortView] = []
-        for start in range(0, len(ids), MAX_KEYS):
-            part = ids[start : start + MAX_KEYS]
+        for part in _parts(ids):
             keys = {f"id{at}": id_ for at, id_ in enumerate(part)}
             found += [_port_view(row) for row in self.run(_ports_by(frozenset(given), len(part)), **given, **keys)]
         return found
@@ -183,6 +183,37 @@ class Snapshot:
         """Return how many ports of each network there are in each state."""
         return {(NetworkId(row[0]), row[1]): row[2] for row in self.run(_NETWORK_STATE_COUNTS)}
 
+    def record(self, kind: Kind, type_: type[T], id_: str) -> T | None:
+        """Return a record of a kind, as the value that was put."""
+        return self._one(_RECORD, lambda row: decode(type_, row[0]), kind=kind, id=id_)
+
+    def records(
+        self,
+        kind: Kind,
+        type_: type[T],
+        *,
+        project_id: str | None = None,
+        name: str | None = None,
+        parent: str | None = None,
+        unique: str | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> list[T]:
+        """Return the records of a kind that pass every filter given, ordered by id."""
+        wanted = {"project_id": project_id, "name": name, "parent": parent, "unique_key": unique}
+        given = {key: value for key, value in wanted.items() if value is not None}
+        rows = [] if ids is not None else self.run(_records_by(frozenset(given)), kind=kind, **given).fetchall()
+        for part in _parts(ids or ()):
+            keys = {f"id{at}": id_ for at, id_ in enumerate(part)}
+            rows += self.run(_records_by(frozenset(given), len(part)), kind=kind, **given, **keys).fetchall()
+        return [decode(type_, row[0]) for row in rows]
+
+    def count_records(self, kind: Kind, *, project_id: str | None = None, parent: str | None = None) -> int:
+        """Return how many records of a kind there are, of a project or with a parent if these are given."""
+        wanted = {"project_id": project_id, "parent": parent}
+        given = {key: value for key, value in wanted.items() if value is not None}
+        count: int = self.run(_records_by(frozenset(given), count=True), kind=kind, **given).fetchone()[0]
+        return count
+
     def _one(self, statement: sa.ClauseElement, of: Callable[[Any], T], **parameters: Any) -> T | None:
         row = self.run(statement, **parameters).fetchone()
         return None if row is None else of(row)
@@ -220,6 +251,21 @@ def _ports_by(given: frozenset[str], keys: int = 0) -> sa.Select[Any]:
     return statement
 
 
+def _parts(ids: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (ids[start : start + MAX_KEYS] for start in range(0, len(ids), MAX_KEYS))
+
+
+@lru_cache(maxsize=64)
+def _records_by(given: frozenset[str], keys: int = 0, *, count: bool = False) -> sa.Select[Any]:
+    """Return the statement that reads or counts a kind's records by these columns and this many ids."""
+    statement = sa.select(sa.func.count()) if count else sa.select(t.records.c.body).order_by(t.records.c.id)
+    for name in sorted({"kind", *given}):
+        statement = statement.where(t.records.c[name] == sa.bindparam(name))
+    if keys:
+        statement = statement.where(t.records.c.id.in_([sa.bindparam(f"id{at}") for at in range(keys)]))
+    return statement.select_from(t.records)
+
+
 def _body_by(table: sa.Table, *columns: str) -> sa.Select[Any]:
     statement = sa.select(table.c.body)
     for name in columns:
@@ -250,6 +296,7 @@ _DOCUMENT = _body_by(t.documents, "name")
 _LEAF_VLANS = _body_by(t.leaf_vlans).order_by(t.leaf_vlans.c.domain, t.leaf_vlans.c.network_id)
 _LEAF_VLANS_OF = _body_by(t.leaf_vlans, "domain").order_by(t.leaf_vlans.c.network_id)
 _LEAF_VLAN = _body_by(t.leaf_vlans, "domain", "network_id")
+_RECORD = _body_by(t.records, "kind", "id")
 _HISTORY = _body_by(t.history, "port_id").order_by(t.history.c.seq)
 _SWITCH_STATUSES = _body_by(t.switch_statuses)
 _AGENTS = sa.select(t.agents.c.node, t.agents.c.last_seen)

@@ -273,6 +273,44 @@ class Transaction(Snapshot):
                 network_id=view.port.network_id,
             )
 
+    # --- objects of the many kinds that need no table of their own
+
+    def put_record(
+        self,
+        kind: Kind,
+        id_: str,
+        value: msgspec.Struct,
+        *,
+        project_id: str = "",
+        name: str = "",
+        parent: str = "",
+        unique: str | None = None,
+        nodes: Iterable[NodeName] = (),
+    ) -> None:
+        """Write a record; `parent` is the object that it belongs to, `unique` a key that one of its kind may have.
+
+        Raises Conflict (UniqueKeyInUse) if another record of the kind has the key.
+        """
+        row = {
+            "kind": kind,
+            "id": id_,
+            "project_id": project_id,
+            "name": name,
+            "parent": parent,
+            "unique_key": unique,
+            "body": encode(value),
+        }
+        try:
+            self._put(t.records, row)
+        except self._duplicate:
+            raise Conflict(f"'{unique}' is taken by another {kind}", kind="UniqueKeyInUse") from None
+        self._note(kind, id_, nodes=nodes)
+
+    def delete_record(self, kind: Kind, id_: str, *, nodes: Iterable[NodeName] = ()) -> None:
+        """Delete a record; nothing happens if there is none."""
+        self._delete(t.records, kind=kind, id=id_)
+        self._note(kind, id_, Op.DELETE, nodes=nodes)
+
     # --- addresses and numbers
 
     def take_address(self, subnet: Subnet, address: int | None = None) -> int | None:
