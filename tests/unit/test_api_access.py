@@ -8,8 +8,21 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from weft.api.access import Access, Administrator, Authenticator, NodeAgent, Unauthenticated, digest, new_token
+from weft.api.access import (
+    ADMINISTRATOR,
+    Access,
+    Authenticator,
+    Caller,
+    NodeAgent,
+    Role,
+    Unauthenticated,
+    User,
+    authorize,
+    digest,
+    new_token,
+)
 from weft.api.routing import Operation, routes_of
+from weft.model.errors import Forbidden
 from weft.model.ids import NodeName
 
 NODE_TOKENS = {digest("of-a"): NodeName("a")}
@@ -27,14 +40,15 @@ def scope(headers: Mapping[str, str], server: tuple[str, int | None] = ("127.0.0
 @pytest.mark.parametrize(
     ("admin_tokens", "headers", "caller"),
     [
-        (["root"], {"Authorization": "Bearer root"}, Administrator()),
-        (["root"], {"authorization": "bearer root"}, Administrator()),
-        (["root"], {"X-Auth-Token": "root"}, Administrator()),
+        (["root"], {"Authorization": "Bearer root"}, ADMINISTRATOR),
+        (["root"], {"authorization": "bearer root"}, ADMINISTRATOR),
+        (["root"], {"X-Auth-Token": "root"}, ADMINISTRATOR),
         (["root"], {"Authorization": "Bearer of-a"}, NodeAgent(NodeName("a"))),
         ([], {"Authorization": "Bearer of-a"}, NodeAgent(NodeName("a"))),
-        ([], {"Host": "127.0.0.1:9696"}, Administrator()),
-        ([], {"Host": "[::1]:9696"}, Administrator()),
-        ([], {"Host": "localhost"}, Administrator()),
+        ([], {"Host": "127.0.0.1:9696"}, ADMINISTRATOR),
+        ([], {"Host": "[::1]:9696"}, ADMINISTRATOR),
+        ([], {"Host": "localhost"}, ADMINISTRATOR),
+        ([], {"Host": "localhost", "X-Auth-Token": "notused"}, ADMINISTRATOR),
     ],
 )
 async def test_callers_are_told_by_their_token(
@@ -50,6 +64,7 @@ async def test_callers_are_told_by_their_token(
         (["root"], {"Authorization": "Bearer other"}),
         (["root"], {"Authorization": "Basic root"}),
         (["root"], {"Authorization": "Bearer "}),
+        (["root"], {"X-Auth-Token": "notused"}),
         (["root"], {"X-Auth-Token": digest("root")}),
         ([], {"Authorization": "Bearer voided"}),
         ([], {}),
@@ -65,7 +80,41 @@ async def test_whoever_has_no_valid_token_is_refused(admin_tokens: list[str], he
 
 async def test_whoever_comes_through_the_unix_socket_is_an_administrator() -> None:
     found = await Authenticator(["root"], node_by_token).identify(scope({}, server=("/run/weft/server.sock", None)))
-    assert found == Administrator()
+    assert found == ADMINISTRATOR
+
+
+def user(*roles: Role, project: str | None = "red") -> User:
+    return User(project_id=project, roles=frozenset(roles))
+
+
+@pytest.mark.parametrize(
+    ("caller", "method", "access", "allowed"),
+    [
+        (ADMINISTRATOR, "DELETE", Access.ADMINISTRATOR, True),
+        (ADMINISTRATOR, "POST", Access.USER, True),
+        (user(Role.ADMIN, Role.READER), "POST", Access.ADMINISTRATOR, True),
+        (user(Role.MEMBER), "POST", Access.USER, True),
+        (user(Role.SERVICE), "PUT", Access.USER, True),
+        (user(Role.READER), "GET", Access.USER, True),
+        (user(Role.READER), "HEAD", Access.USER, True),
+        (user(Role.READER), "PUT", Access.USER, False),
+        (user(Role.MEMBER), "GET", Access.ADMINISTRATOR, False),
+        (user(Role.SERVICE), "GET", Access.ADMINISTRATOR, False),
+        (user(Role.MEMBER), "GET", Access.OWN_NODE, False),
+        (user(), "GET", Access.USER, False),
+        (user(Role.MEMBER, project=None), "GET", Access.USER, False),
+        (NodeAgent(NodeName("a")), "GET", Access.USER, False),
+        (NodeAgent(NodeName("a")), "GET", Access.OWN_NODE, True),
+        (NodeAgent(NodeName("b")), "GET", Access.OWN_NODE, False),
+    ],
+)
+def test_roles_decide_who_may_call(caller: Caller, method: str, access: Access, allowed: bool) -> None:
+    where = {"method": method, "path": "/v1/nodes/a/watch", "path_params": {"node": "a"}}
+    if allowed:
+        authorize(caller, access, where)
+    else:
+        with pytest.raises(Forbidden):
+            authorize(caller, access, where)
 
 
 def test_tokens_differ() -> None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from weft.api.access import Access, Authenticator, authorize
+from weft.api.access import CALLER, Access, Authenticator, authorize
 from weft.api.answers import INTERNAL, error_answer
 from weft.model.errors import Invalid, NotFound, WeftError
 
@@ -71,7 +71,9 @@ class Endpoint:
             message = f"{method} is not possible on {scope['path']}; possible: {allowed}"
             raise Invalid(message, kind="HTTPMethodNotAllowed")
         if operation.access is not Access.PUBLIC:
-            authorize(await self._authenticator.identify(scope), operation.access, scope)
+            caller = await self._authenticator.identify(scope)
+            authorize(caller, operation.access, scope)
+            scope[CALLER] = caller
         return await operation.handler(Request(scope, receive))
 
 
