@@ -11,7 +11,6 @@ from starlette.responses import PlainTextResponse, Response
 from weft.api.access import (
     ADMINISTRATOR,
     Access,
-    Authenticator,
     Caller,
     NodeAgent,
     Role,
@@ -21,6 +20,8 @@ from weft.api.access import (
     digest,
     new_token,
 )
+from weft.api.auth.authenticator import Authenticator
+from weft.api.auth.token_file import AdminTokens
 from weft.api.routing import Operation, routes_of
 from weft.model.errors import Forbidden
 from weft.model.ids import NodeName
@@ -30,6 +31,10 @@ NODE_TOKENS = {digest("of-a"): NodeName("a")}
 
 async def node_by_token(found: str) -> NodeName | None:
     return NODE_TOKENS.get(found)
+
+
+def authenticator(*admin_tokens: str) -> Authenticator:
+    return Authenticator([AdminTokens(admin_tokens)], node_by_token, trusting=not admin_tokens)
 
 
 def scope(headers: Mapping[str, str], server: tuple[str, int | None] = ("127.0.0.1", 9696)) -> dict[str, object]:
@@ -54,7 +59,7 @@ def scope(headers: Mapping[str, str], server: tuple[str, int | None] = ("127.0.0
 async def test_callers_are_told_by_their_token(
     admin_tokens: list[str], headers: dict[str, str], caller: object
 ) -> None:
-    assert await Authenticator(admin_tokens, node_by_token).identify(scope(headers)) == caller
+    assert await authenticator(*admin_tokens).identify(scope(headers)) == caller
 
 
 @pytest.mark.parametrize(
@@ -75,11 +80,11 @@ async def test_callers_are_told_by_their_token(
 )
 async def test_whoever_has_no_valid_token_is_refused(admin_tokens: list[str], headers: dict[str, str]) -> None:
     with pytest.raises(Unauthenticated):
-        await Authenticator(admin_tokens, node_by_token).identify(scope(headers))
+        await authenticator(*admin_tokens).identify(scope(headers))
 
 
 async def test_whoever_comes_through_the_unix_socket_is_an_administrator() -> None:
-    found = await Authenticator(["root"], node_by_token).identify(scope({}, server=("/run/weft/server.sock", None)))
+    found = await authenticator("root").identify(scope({}, server=("/run/weft/server.sock", None)))
     assert found == ADMINISTRATOR
 
 
@@ -132,7 +137,7 @@ def client() -> httpx.AsyncClient:
         Operation("GET", "/v1/nodes/{node}/desired", answer, Access.OWN_NODE),
         Operation("POST", "/v1/nodes/{node}/desired", answer),
     ]
-    routes = routes_of(operations, Authenticator(["root"], node_by_token), lambda *_: None)
+    routes = routes_of(operations, authenticator("root"), lambda *_: None)
     return httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=routes)), base_url="http://weft")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from weft.api.settings import ServerSettings, load_settings, read_tokens
+from weft.api.settings import ServerSettings, load_settings
 from weft.model.errors import Invalid
 
 
@@ -47,17 +47,3 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, named: str) 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=r"nowhere\.toml: No such file"):
         load_settings(tmp_path / "nowhere.toml", {})
-
-
-def test_tokens_stand_one_a_line(tmp_path: Path) -> None:
-    path = tmp_path / "tokens"
-    path.write_text("# operators\none\n\n  two  \n")
-    assert read_tokens(path) == ("one", "two")
-
-
-@pytest.mark.parametrize("text", ["", "\n# only a comment\n"])
-def test_a_token_file_without_a_token_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "tokens"
-    path.write_text(text)
-    with pytest.raises(Invalid, match="holds no token"):
-        read_tokens(path)

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from weft.api.access import Authenticator
 from weft.api.agents import Agents
+from weft.api.auth.authenticator import Authenticator
+from weft.api.auth.credential import TokenSource
+from weft.api.auth.token_file import AdminTokens
 from weft.api.metrics import Metrics
 from weft.api.native.fabric import FabricPages, Plans
 from weft.api.native.inventory import InventoryPages
@@ -40,6 +42,7 @@ class Api:
         plans: Plans,
         *,
         admin_tokens: Iterable[str] = (),
+        sources: Iterable[TokenSource] = (),
         project: str = "default",
         clock: Callable[[], float] = time.time,
         heartbeat_s: float = HEARTBEAT_S,
@@ -51,9 +54,9 @@ class Api:
         self._agents = Agents(store, clock)
         self._metrics = Metrics()
         self._heartbeat_s = heartbeat_s
-        routes = routes_of(
-            self._operations(plans), Authenticator(admin_tokens, self._node_by_token), self._metrics.observe
-        )
+        known = [*sources, *([AdminTokens(admin_tokens)] if admin_tokens else [])]
+        self._authenticator = Authenticator(known, self._node_by_token, trusting=not known)
+        routes = routes_of(self._operations(plans), self._authenticator, self._metrics.observe)
         self.app = Starlette(routes=routes, exception_handlers={HTTPException: unknown_path})
         self.app.router.redirect_slashes = False
 
@@ -73,6 +76,7 @@ class Api:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             await self._agents.save()
+            await self._authenticator.close()
 
     def _operations(self, plans: Plans) -> list[Operation]:
         """Return all operations, the paths that are asked most first: they are tried in this order."""

@@ -16,8 +16,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from weft.api.access import CALLER, Access, Authenticator, authorize
+from weft.api.access import CALLER, Access, authorize
 from weft.api.answers import INTERNAL, error_answer
+from weft.api.auth.authenticator import Authenticator
 from weft.model.errors import Invalid, NotFound, WeftError
 
 log = structlog.get_logger()

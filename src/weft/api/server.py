@@ -18,8 +18,10 @@ import uvloop
 
 import weft
 from weft.api.app import Api
+from weft.api.auth.configured import token_sources
+from weft.api.auth.credential import TokenSource
 from weft.api.listen import Listeners, open_listeners
-from weft.api.settings import ServerSettings, read_tokens
+from weft.api.settings import ServerSettings
 from weft.controller.fabric import FabricController
 from weft.controller.stuck import StuckPorts
 from weft.model.errors import Permanent
@@ -36,25 +38,25 @@ KEEP_ALIVE_S = 75
 def run(settings: ServerSettings) -> None:
     """Run a server until SIGTERM or SIGINT. Raises Invalid, Conflict or Permanent if it cannot start."""
     _configure_logs()
-    tokens = read_tokens(settings.token_file) if settings.token_file else ()
-    listeners = open_listeners(settings.listen, credentials=bool(tokens))
+    sources = token_sources(settings)
+    listeners = open_listeners(settings.listen, credentials=bool(sources))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, tokens, listeners))
+            runner.run(serve(settings, sources, listeners))
     finally:
         listeners.close()
 
 
-async def serve(settings: ServerSettings, tokens: Sequence[str], listeners: Listeners) -> None:
+async def serve(settings: ServerSettings, sources: Sequence[TokenSource], listeners: Listeners) -> None:
     """Run a server on open sockets, in this event loop, until SIGTERM or SIGINT."""
     store = await Store.open(settings.db)
     try:
         controller = FabricController(store, lambda switch: _driver(switch, settings))
-        api = Api(store, controller.plans, admin_tokens=tokens, project=settings.project)
+        api = Api(store, controller.plans, sources=sources, project=settings.project)
         http = HttpServer(api)
         stuck = StuckPorts(store, controller.kick_node)
         async with api.running(), _beside(controller.run(), http.stop), _beside(stuck.run(), http.stop):
-            print(_greeting(settings, listeners, credentials=bool(tokens)), flush=True)
+            print(_greeting(settings, listeners, credentials=bool(sources)), flush=True)
             await http.serve(listeners.sockets)
     finally:
         await store.close()

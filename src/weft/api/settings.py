@@ -19,7 +19,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Where to listen: ``HOST:PORT``, ``unix:/PATH`` or ``fd:N``; see weft.api.listen."""
     db: str = DEFAULT_DB
     token_file: Path | None = None
-    """Admin tokens, one a line. None: no credential is configured, and only loopback and unix are accepted."""
+    """Tokens with their roles and projects, one a line; see weft.api.auth.token_file. Without this and any other
+    credential only loopback and unix sockets are accepted."""
     switch_key: Path | None = None
     """The private key that switches accept. None: no switch can be reached."""
     switch_user: str = "root"
@@ -57,15 +58,3 @@ def _read(config: Path) -> dict[str, object]:
         raise Invalid(f"cannot read the configuration file {config}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"{config} is not TOML: {error}") from None
-
-
-def read_tokens(path: Path) -> tuple[str, ...]:
-    """Return the admin tokens of a file; blank lines and lines that begin with # say nothing."""
-    try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"cannot read the token file {path}: {error}") from None
-    tokens = tuple(line for line in lines if line and not line.startswith("#"))
-    if not tokens:
-        raise Invalid(f"the token file {path} holds no token: write one a line, such as `openssl rand -hex 32` makes")
-    return tokens
