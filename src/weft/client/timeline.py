@@ -8,6 +8,7 @@ from weft.protocol.port import HistoryStep
 
 TITLES = {
     steps.CREATED: "port created, address allocated",
+    steps.NETWORK_CHOSEN: "network chosen by labels",
     steps.SAVED: "saved",
     steps.BOUND: "host bound",
     steps.SENT: "sent to the fabric controller",

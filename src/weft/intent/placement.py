@@ -4,8 +4,8 @@ import msgspec
 
 from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, NodeName, Vlan
-from weft.model.intent import LeafVlan, Network, Port, Realizer
-from weft.model.inventory import Dataplane, NumberRange
+from weft.model.intent import LeafVlan, Network, Realizer
+from weft.model.inventory import Dataplane, Node, NumberRange
 from weft.store import Snapshot, Transaction
 
 VLAN_REST_S = 30.0
@@ -15,11 +15,25 @@ MAX_NAMED = 20
 """Nodes that an error names; more are counted."""
 
 
-def owed_on(tx: Transaction, port: Port, network: Network, node: NodeName) -> frozenset[Realizer]:
+def owed_on(tx: Transaction, network: Network, node: NodeName) -> frozenset[Realizer]:
     """Return whose realization a port needs on a node.
 
     Raises Invalid for a node that is not in the inventory, Conflict for one that can't carry the port's network.
     """
+    hindrance = obstacle(tx, network, node)
+    if hindrance is not None:
+        raise hindrance
+    topology = tx.topology()
+    found = topology.nodes[node]
+    if topology.pools(found.site) is None:
+        return frozenset({Realizer.HOST})
+    if found.dataplane is Dataplane.OVS:
+        return frozenset({Realizer.HOST, Realizer.FABRIC})
+    return frozenset({Realizer.FABRIC})
+
+
+def obstacle(tx: Transaction, network: Network, node: NodeName) -> Conflict | None:
+    """Return what keeps a node from carrying a network; None if nothing does. Raises Invalid for an unknown node."""
     topology = tx.topology()
     found = topology.nodes.get(node)
     if found is None:
@@ -29,22 +43,25 @@ def owed_on(tx: Transaction, port: Port, network: Network, node: NodeName) -> fr
         raise Invalid(f"binding:host_id '{node}' is not a node of the inventory; known: {known}{more}")
     if found.site != network.site:
         message = f"node '{node}' is in site '{found.site}', network {network.id} is in site '{network.site}'"
-        raise Conflict(f"{message}; bind to a node of the network's site", kind="NodeUnreachable")
+        return Conflict(f"{message}; bind to a node of the network's site", kind="NodeUnreachable")
     if found.dataplane not in {Dataplane.OVS, Dataplane.NONE}:
         message = f"node '{node}' has dataplane '{found.dataplane}', which this version cannot bind ports on"
-        raise Conflict(message, kind="DataplaneUnsupported")
-    if topology.pools(found.site) is None:
-        return frozenset({Realizer.HOST})
-    if not topology.leaf_links(node):
-        message = f"node '{node}' has no link to a leaf, so no packet could reach port {port.id} there; add the link"
-        raise Conflict(f"{message} to the inventory", kind="NodeUnreachable")
-    if found.dataplane is Dataplane.OVS:
-        return frozenset({Realizer.HOST, Realizer.FABRIC})
-    if not topology.edge_links(node):
-        message = f"all links of bare-metal node '{node}' carry management, which is untagged as its network would be"
-        raise Conflict(f"{message}; set management = false on one of them", kind="NodeUnreachable")
-    _check_alone(tx, port, node)
-    return frozenset({Realizer.FABRIC})
+        return Conflict(message, kind="DataplaneUnsupported")
+    return None if topology.pools(found.site) is None else _off_the_leaves(tx, network, found)
+
+
+def _off_the_leaves(tx: Transaction, network: Network, node: Node) -> Conflict | None:
+    """Return what keeps the leaves from carrying a network to a node."""
+    topology = tx.topology()
+    if not topology.leaf_links(node.name):
+        message = f"node '{node.name}' has no link to a leaf, so no packet could reach a port there; add the link"
+        return Conflict(f"{message} to the inventory", kind="NodeUnreachable")
+    if node.dataplane is Dataplane.OVS:
+        return None
+    if not topology.edge_links(node.name):
+        message = f"all links of bare-metal node '{node.name}' carry management, which is untagged as its network"
+        return Conflict(f"{message} would be; set management = false on one of them", kind="NodeUnreachable")
+    return _other_network(tx, network, node.name)
 
 
 def vlan_of(snapshot: Snapshot, node: NodeName, network_id: NetworkId) -> Vlan:
@@ -104,9 +121,10 @@ def _tagged_domain(snapshot: Snapshot, node: NodeName) -> str | None:
     return topology.vlan_domain(node)
 
 
-def _check_alone(tx: Transaction, port: Port, node: NodeName) -> None:
-    """Refuse a second network on a bare-metal node: its leaf interface has one untagged network."""
+def _other_network(tx: Transaction, network: Network, node: NodeName) -> Conflict | None:
+    """Return what speaks against a second network on a bare-metal node: its leaf interface has one untagged network."""
     for other in tx.ports(node=node):
-        if other.port.network_id != port.network_id:
+        if other.port.network_id != network.id:
             message = f"bare-metal node '{node}' carries network {other.port.network_id} for port {other.port.id}"
-            raise Conflict(f"{message}; it can carry one network at a time", kind="PortBindingConflict")
+            return Conflict(f"{message}; it can carry one network at a time", kind="PortBindingConflict")
+    return None

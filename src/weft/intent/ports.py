@@ -247,7 +247,7 @@ def _bind(
     if view.port.device_owner == ROUTER_INTERFACE:
         message = f"port {view.port.id} is a gateway of router {view.port.device_id}: every leaf carries it"
         raise Conflict(f"{message}, and no node", kind="PortBindingConflict")
-    owed = owed_on(tx, view.port, network_of(tx, view.port.network_id), node)
+    owed = owed_on(tx, network_of(tx, view.port.network_id), node)
     outcome = lifecycle.bind(
         view.life,
         node,

@@ -4,6 +4,7 @@ The host leg (underlay) and the fabric leg (overlay) run side by side; their ste
 """
 
 CREATED = "created"  # api: the request was accepted and an address allocated
+NETWORK_CHOSEN = "network_chosen"  # api: the port asked for labels, and this network was taken
 SAVED = "saved"  # api: the transaction is durable
 BOUND = "bound"  # api: the port is on a node, a new epoch has begun
 SENT = "sent"  # fabric: the controller has seen the binding
