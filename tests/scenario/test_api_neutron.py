@@ -223,3 +223,21 @@ async def test_a_router_takes_no_two_subnets_that_overlap(server: ApiServer) -> 
     assert found.status_code == 400
     for cidr in ("10.0.0.0/24", "10.0.0.0/16"):
         assert cidr in found.json()["NeutronError"]["message"]
+
+
+async def test_a_port_is_made_in_a_network_with_the_labels_asked_for_and_the_answer_says_why(server: ApiServer) -> None:
+    network, _ = await server.make_network("10.61.0.0/24", labels={"tier": "web", "env": "test"})
+    small, _ = await server.make_network("10.62.0.0/29", labels={"tier": "web"})
+    assert (await server.call("GET", f"/v2.0/networks/{small}"))["network"]["labels"] == {"tier": "web"}
+    port = await server.make("port", network_labels={"tier": "web"})
+    assert port["network_id"] == network
+    choice = port["network_choice"]
+    assert (choice["labels"], choice["network_id"]) == ({"tier": "web"}, network)
+    assert [each["verdict"] for each in choice["considered"]] == ["chosen", "fewer free addresses than the one chosen"]
+    assert "network_choice" not in (await server.call("GET", f"/v2.0/ports/{port['id']}"))["port"]
+    both = {"port": {"network_id": network, "network_labels": {"tier": "web"}}}
+    await server.call("POST", "/v2.0/ports", both, status=400)
+    neither = await server.call("POST", "/v2.0/ports", {"port": {"network_labels": {}}}, status=400)
+    assert "Required attribute 'network_id' not specified" in neither["NeutronError"]["message"]
+    nowhere = await server.call("POST", "/v2.0/ports", {"port": {"network_labels": {"tier": "db"}}}, status=404)
+    assert nowhere["NeutronError"]["type"] == "NoNetworkMatches"

@@ -14,6 +14,7 @@ from weft.api.neutron.attributes import (
 from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned, site_of
+from weft.api.neutron.selector import LABELS
 from weft.api.neutron.values import boolean, integer, one_of, only, or_none, string, strings
 from weft.intent.networks import NetworkChanges, NetworkSpec, create_network, delete_network, update_network
 from weft.model.ids import NetworkId
@@ -32,6 +33,7 @@ ATTRIBUTES = {
     "ipv6_address_scope": shown(),
     "is_default": Attribute(only(False), put=True, sorts=False),
     "l2_adjacency": shown(),
+    "labels": LABELS,
     "mtu": Attribute(integer(0, 9216), put=True),
     "port_security_enabled": Attribute(only(True), put=True, filters=False, sorts=False),
     "provider:network_type": Attribute(one_of("vxlan", "vlan"), sorts=False),
@@ -51,6 +53,7 @@ _SAME = {
     "admin_state_up": "admin_state_up",
     "shared": "shared",
     "router:external": "external",
+    "labels": "labels",
 }
 _CREATED = {**_SAME, "provider:network_type": "type", "provider:physical_network": "physical_network"}
 
@@ -99,6 +102,8 @@ def render(network: Network, subnet_ids: list[str]) -> Rendered:
         "admin_state_up": network.admin_state_up,
         "status": "ACTIVE",
         "shared": network.shared,
+        # Neutron has none: a network without labels looks as one of Neutron's does.
+        **({"labels": network.labels} if network.labels else {}),
         "subnets": subnet_ids,
         "mtu": network.mtu_bytes,
         "provider:network_type": network.type,

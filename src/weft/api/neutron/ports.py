@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from weft.api.neutron.attributes import NETWORK_ID, STATE_UP, Attribute, owned_attributes, project_of, shown
+from weft.api.neutron.attributes import STATE_UP, Attribute, owned_attributes, project_of, shown
 from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned
+from weft.api.neutron.selector import SELECTOR, create_where_asked, explained
 from weft.api.neutron.values import (
     Refused,
     address,
@@ -20,7 +21,7 @@ from weft.api.neutron.values import (
     string,
     strings,
 )
-from weft.intent.ports import FixedIpSpec, PortChanges, PortSpec, create_port, delete_port, update_port
+from weft.intent.ports import FixedIpSpec, PortChanges, delete_port, update_port
 from weft.model.addresses import IPAddress
 from weft.model.ids import NetworkId, NodeName, PortId, SubnetId
 from weft.model.intent import Binding, Realizer
@@ -61,7 +62,7 @@ def fixed_ips(value: object) -> tuple[FixedIpSpec, ...]:
 
 ATTRIBUTES = {
     **owned_attributes(),
-    "network_id": NETWORK_ID,
+    **SELECTOR,
     "admin_state_up": STATE_UP,
     "allowed_address_pairs": Attribute(only([]), put=True, filters=False, sorts=False),
     "binding:host_id": Attribute(or_none(string(255)), put=True, sorts=False),
@@ -104,10 +105,7 @@ _FIELDS = {
 
 
 def _create(tx: Transaction, values: Values, project: str) -> PortView:
-    spec = PortSpec(
-        project_id=project_of(values, project), network_id=NetworkId(values["network_id"]), **_fields(values)
-    )
-    return create_port(tx, spec)
+    return create_where_asked(tx, values, {"project_id": project_of(values, project), **_fields(values)})
 
 
 def _fields(values: Values) -> Values:
@@ -165,6 +163,7 @@ def render(view: PortView) -> Rendered:
         "qos_policy_id": None,
         "resource_request": None,
         "security_groups": [],
+        **explained(view),
     }
 
 
