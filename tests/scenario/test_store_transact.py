@@ -15,6 +15,7 @@ from weft.model.errors import Conflict, Invalid, Permanent, Transient
 from weft.model.ids import NetworkId, PortId
 from weft.model.intent import FixedIp, HistoryEntry
 from weft.store import PortView, Store, Transaction, sqlite
+from weft.store import store as store_module
 from weft.store.check import contradictions
 from weft.store.migration import current, head
 from weft.store.transaction import HISTORY_KEPT
@@ -53,9 +54,7 @@ async def hold(w: World) -> threading.Event:
 async def test_concurrent_work_shares_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups: list[int] = []
     commit = Store._commit
-    monkeypatch.setattr(
-        Store, "_commit", lambda self, con, group: (groups.append(len(group)), commit(self, con, group))
-    )
+    monkeypatch.setattr(Store, "_commit", lambda self, group: (groups.append(len(group)), commit(self, group)))
     async with world(tmp_path) as w:
         network, _ = await w.segment()
         before = w.store.revision
@@ -240,7 +239,7 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         )
         assert found == (network, subnet, router)
         assert await again.store.read(lambda snapshot: (snapshot.inventory(), snapshot.numbering())) == inventory
-        assert current(tmp_path / "weft.db") == head()
+        assert current(f"sqlite:///{tmp_path / 'weft.db'}") == head()
 
 
 async def test_an_address_rests_through_a_restart(tmp_path: Path) -> None:
@@ -276,7 +275,7 @@ async def test_a_history_is_bounded(tmp_path: Path) -> None:
 
 
 async def test_a_deleted_ports_history_is_kept_for_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "LOG_COMPACT_EVERY", 1)
+    monkeypatch.setattr(store_module, "LOG_COMPACT_EVERY", 1)
     async with world(tmp_path) as w:
         network, _ = await w.segment()
         view = await w.port(network.id)
@@ -299,7 +298,7 @@ async def test_a_database_has_one_owner(tmp_path: Path) -> None:
     await (await Store.open(url)).close()
 
 
-@pytest.mark.parametrize("url", ["postgresql://db/weft", "weft.db", "sqlite:///", "sqlite://"])
+@pytest.mark.parametrize("url", ["mysql://db/weft", "weft.db", "sqlite:///", "sqlite://"])
 async def test_a_url_that_names_no_database_is_refused(url: str) -> None:
     with pytest.raises(Invalid, match=f"'{url}' is not a database"):
         await Store.open(url)

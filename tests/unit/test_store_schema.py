@@ -13,17 +13,17 @@ from weft.store.schema import metadata
 
 
 def test_migrations_make_the_tables(tmp_path: Path) -> None:
-    path = tmp_path / "weft.db"
-    assert current(path) is None
-    upgrade(path)
-    assert current(path) == head()
-    engine = sa.create_engine(f"sqlite:///{path}")
+    url = f"sqlite:///{tmp_path / 'weft.db'}"
+    assert current(url) is None
+    upgrade(url)
+    assert current(url) == head()
+    engine = sa.create_engine(url)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         names = sa.inspect(connection).get_unique_constraints("leaf_vlans")
         assert [each["column_names"] for each in names] == [["domain", "vlan"]]
     engine.dispose()
-    upgrade(path)
+    upgrade(url)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_what_has_one_owner_is_unique_in_the_database(table: str, columns: set[s
 
 
 def test_a_database_of_a_newer_weft_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "weft.db"
-    upgrade(path)
-    engine = sa.create_engine(f"sqlite:///{path}")
+    url = f"sqlite:///{tmp_path / 'weft.db'}"
+    upgrade(url)
+    engine = sa.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
     with pytest.raises(Permanent, match="schema '9999', which this weft does not know"):
-        upgrade(path)
-    assert current(path) == "9999"
+        upgrade(url)
+    assert current(url) == "9999"

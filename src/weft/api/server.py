@@ -6,6 +6,7 @@ that run are answered, then the controllers stop, and then the store is closed: 
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import sys
@@ -56,7 +57,7 @@ async def serve(settings: ServerSettings, sources: Sequence[TokenSource], listen
         http = HttpServer(api)
         stuck = StuckPorts(store, controller.kick_node)
         async with api.running(), _beside(controller.run(), http.stop), _beside(stuck.run(), http.stop):
-            print(_greeting(settings, listeners, credentials=bool(sources)), flush=True)
+            print(_greeting(store, listeners, credentials=bool(sources)), flush=True)
             await http.serve(listeners.sockets)
     finally:
         await store.close()
@@ -122,9 +123,9 @@ async def _beside(work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> 
             await task
 
 
-def _greeting(settings: ServerSettings, listeners: Listeners, *, credentials: bool) -> str:
+def _greeting(store: Store, listeners: Listeners, *, credentials: bool) -> str:
     known = "tokens" if credentials else "no credential configured: loopback and unix only, everybody may do everything"
-    return f"weft {weft.__version__} listens on {listeners} ({known}), database {settings.db}"
+    return f"weft {weft.__version__} listens on {listeners} ({known}), database {store.url}"
 
 
 def _configure_logs() -> None:
@@ -139,6 +140,7 @@ def _configure_logs() -> None:
             structlog.processors.format_exc_info,
             shown,
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 

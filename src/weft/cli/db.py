@@ -56,7 +56,7 @@ def check(url: str) -> None:
     path = Path(url.removeprefix("sqlite:///"))
     if not path.exists():
         raise NotFound(f"there is no database {path}")
-    if (found := migration.current(path)) != migration.head():
+    if (found := migration.current(url)) != migration.head():
         raise Conflict(
             f"{path} has schema {found}, this weft has {migration.head()}: `weft db upgrade` brings it forward"
         )

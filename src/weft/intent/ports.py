@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import msgspec
-import structlog
 from msgspec import UNSET, UnsetType
 
 from weft.intent.addresses import FixedIpSpec, assign, let_rest
@@ -42,8 +41,6 @@ MAC_PREFIX = "fa:16:3e"
 
 MAC_ATTEMPTS = 32
 """MACs tried before a network is taken for full; each is taken with a chance of ports / 2^24."""
-
-log = structlog.get_logger()
 
 
 class PortSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +114,6 @@ def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API) -> PortVie
     tx.put_port(view, None, created=True)
     tx.add_history(HistoryEntry(port_id=port_id, at=tx.asked_at, actor=actor, step=steps.CREATED, detail=_held(port)))
     _remember(tx, begun)
-    tx.on_commit(lambda: log.info("port_created", port=port_id, network=network.id, addresses=_held(port)))
     if spec.node is None:
         return view
     return _bind(tx, view, spec.node, vnic_type=spec.vnic_type, profile=spec.profile, actor=actor)
@@ -208,19 +204,6 @@ def write_life(tx: Transaction, before: PortView, outcome: Outcome) -> PortView:
         hold_vlan(tx, node, network)
     for node, _ in old - new:
         let_go_of_vlan(tx, node, network.id)
-    if before.life.state != outcome.life.state:
-        life = outcome.life
-        tx.on_commit(
-            lambda: log.info(
-                "port_state",
-                port=life.port_id,
-                before=before.life.state,
-                state=life.state,
-                epoch=life.epoch,
-                node=life.current.node if life.current else None,
-                reason=life.reason,
-            )
-        )
     return view
 
 
@@ -231,7 +214,6 @@ def remove_port(tx: Transaction, view: PortView, *, actor: str = API) -> None:
     let_rest(tx, view.port.fixed_ips)
     for binding in view.life.bindings:
         let_go_of_vlan(tx, binding.node, view.port.network_id)
-    tx.on_commit(lambda: log.info("port_released", port=view.port.id, addresses=_held(view.port)))
 
 
 def _bind(
@@ -284,9 +266,10 @@ def _check_gateway_kept(view: PortView, fields: Mapping[str, object]) -> None:
 
 
 def _fresh_mac(tx: Transaction, network_id: NetworkId) -> Mac:
+    """Return a MAC of weft's own numbers, which come again only after all 2^24; the unique index guards them."""
     for _ in range(MAC_ATTEMPTS):
-        mac = mac_of(MAC_PREFIX, tx.random(24))
-        if not tx.ports(network_id=network_id, mac=mac):
+        mac = mac_of(MAC_PREFIX, tx.next_serial("mac", 24))
+        if not tx.is_careful or not tx.ports(network_id=network_id, mac=mac):
             return mac
     message = f"Unable to generate unique mac on network {network_id}: {MAC_ATTEMPTS} attempts found used ones."
     raise Conflict(message, kind="MacAddressGenerationFailure")

@@ -98,7 +98,7 @@ def update_subnet(tx: Transaction, subnet_id: SubnetId, changes: SubnetChanges) 
 def delete_subnet(tx: Transaction, subnet_id: SubnetId) -> None:
     """Delete a subnet. Raises NotFound, and Conflict (SubnetInUse) while a port has an address of it."""
     subnet = subnet_of(tx, subnet_id)
-    if tx.subnet_used(subnet.id):
+    if tx.subnet_used(subnet):
         message = (
             f"Unable to complete operation on subnet {subnet.id}: One or more ports have an IP allocation from this "
             "subnet."

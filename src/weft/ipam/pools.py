@@ -108,6 +108,11 @@ class AddressPool:
         self._until[address] = until
         heapq.heappush(self._resting, (until, address))
 
+    def hold(self, address: int) -> None:
+        """Note that an address is taken, and not by us; it may have rested, or be taken already."""
+        self._until.pop(address, None)
+        self._take(address)
+
     def _take(self, address: int) -> bool:
         index = self._index(address)
         if index is None:

@@ -31,8 +31,8 @@ def parse_mac(text: str) -> Mac:
 def mac_of(prefix: str, entropy: int) -> Mac:
     """Return the MAC whose first octets are `prefix` (such as ``fa:16:3e``) and whose rest comes from `entropy`."""
     missing = 6 - len(prefix.split(":"))
-    tail = [f"{(entropy >> (8 * i)) & 0xFF:02x}" for i in reversed(range(missing))]
-    return Mac(":".join([prefix, *tail]))
+    tail = (entropy & ((1 << 8 * missing) - 1)).to_bytes(missing, "big")
+    return Mac(f"{prefix}:{tail.hex(':')}")
 
 
 def parse_address(text: str) -> IPAddress:

@@ -3,7 +3,6 @@
 Names (site, switch, node, interface) are chosen by people and unique in an inventory; the rest are UUIDs.
 """
 
-import uuid
 from typing import NewType
 
 SiteName = NewType("SiteName", str)
@@ -34,4 +33,5 @@ def time_ordered_id(now_ms: int, entropy: int) -> str:
     rand_a = (entropy >> 62) & 0xFFF
     rand_b = entropy & ((1 << 62) - 1)
     value = (now_ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b
-    return str(uuid.UUID(int=value))
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -7,7 +7,7 @@ weft.intent does.
 
 from weft.store.changes import Change, CompactedError, Kind, Op
 from weft.store.snapshot import Snapshot
-from weft.store.sqlite import Store
+from weft.store.store import Store
 from weft.store.transaction import Transaction
 from weft.store.views import PortView, SwitchState, SwitchStatus
 

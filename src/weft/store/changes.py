@@ -1,11 +1,20 @@
 """The change log as its readers see it: what changed, at which revision, and whom it concerns."""
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
+import sqlalchemy as sa
 
 from weft.model.errors import Transient
 from weft.model.ids import NodeName, Revision
+from weft.store import schema as t
+
+if TYPE_CHECKING:
+    from weft.store.snapshot import Snapshot
+
+WATCH_BATCH = 1_000
+"""Changes handed to a watcher at once."""
 
 
 class Kind(StrEnum):
@@ -57,3 +66,40 @@ class CompactedError(Transient):
             "read a new snapshot and watch from its revision",
             retry_after_s=0.0,
         )
+
+
+def after(snapshot: "Snapshot", after: Revision) -> tuple[Change, ...]:
+    """Return the next changes after a revision, whole revisions only, at most about WATCH_BATCH of them.
+
+    Raises CompactedError if the log no longer reaches back that far.
+    """
+    oldest = snapshot.run(_OLDEST).fetchone()[0]
+    if oldest is not None and after + 1 < oldest:
+        raise CompactedError(after, Revision(oldest))
+    rows = snapshot.run(_AFTER, after=after).fetchmany(WATCH_BATCH)
+    if len(rows) == WATCH_BATCH:
+        rows = snapshot.run(_BETWEEN, after=after, last=rows[-1][0]).fetchall()
+    return tuple(
+        Change(
+            revision=Revision(revision),
+            kind=Kind(kind),
+            id=id_,
+            op=Op(op),
+            nodes=tuple(NodeName(node) for node in nodes.split()),
+        )
+        for revision, kind, id_, op, nodes in rows
+    )
+
+
+_COLUMNS = (t.changes.c.revision, t.changes.c.kind, t.changes.c.id, t.changes.c.op, t.changes.c.nodes)
+_OLDEST = sa.select(sa.func.min(t.changes.c.revision))
+_AFTER = (
+    sa.select(*_COLUMNS)
+    .where(t.changes.c.revision > sa.bindparam("after"))
+    .order_by(t.changes.c.revision, t.changes.c.seq)
+)
+_BETWEEN = (
+    sa.select(*_COLUMNS)
+    .where(t.changes.c.revision > sa.bindparam("after"), t.changes.c.revision <= sa.bindparam("last"))
+    .order_by(t.changes.c.revision, t.changes.c.seq)
+)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from weft.model.ids import NetworkId, PortId, SubnetId
-from weft.model.intent import AddressRange, FixedIp, HostRoute, Owned, Port, Subnet
+from weft.model.intent import AddressRange, FixedIp, HistoryEntry, HostRoute, Network, Owned, Port, Subnet
 
 T = TypeVar("T")
 
@@ -75,6 +75,17 @@ class _StoredPort(Owned, frozen=True, kw_only=True):
     admin_state_up: bool = True
     port_security_enabled: bool = True
     labels: Mapping[str, str] = {}
+
+
+@lru_cache(maxsize=4096)
+def decode_network(body: bytes) -> Network:
+    """Return a network from its stored form; every port of it needs it."""
+    return decode(Network, body)
+
+
+def decode_history(body: bytes) -> tuple[HistoryEntry, ...]:
+    """Return the entries that one piece of work added to a port's history."""
+    return decode(tuple[HistoryEntry, ...], body)
 
 
 @lru_cache(maxsize=4096)

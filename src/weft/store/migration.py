@@ -6,32 +6,33 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 
 from weft.model.errors import Permanent
 
 
-def upgrade(path: Path) -> None:
-    """Bring the database file forward to the newest schema, making it if need be.
+def upgrade(url: str) -> None:
+    """Bring a database, by its SQLAlchemy URL, forward to the newest schema, making it if need be.
 
-    Raises Permanent if the file was written by a newer weft.
+    Raises Permanent if it was written by a newer weft.
     """
-    config = _config(path)
+    config = _config(url)
     newest = ScriptDirectory.from_config(config).get_current_head()
-    if current(path) == newest:
+    found = current(url)
+    if found == newest:
         return
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    found = current(path)
     if found is not None and found not in known:
+        shown = make_url(url).render_as_string(hide_password=True)
         raise Permanent(
-            f"the database {path} has schema '{found}', which this weft does not know: it was made by a newer one"
+            f"the database {shown} has schema '{found}', which this weft does not know: it was made by a newer one"
         )
     command.upgrade(config, "head")
 
 
-def current(path: Path) -> str | None:
-    """Return the schema version of a database file; None for a new one."""
-    engine = create_engine(f"sqlite:///{path}")
+def current(url: str) -> str | None:
+    """Return the schema version of a database; None for a new one."""
+    engine = create_engine(url)
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
@@ -41,11 +42,11 @@ def current(path: Path) -> str | None:
 
 def head() -> str | None:
     """Return the newest schema version that this weft knows."""
-    return ScriptDirectory.from_config(_config(Path("unused"))).get_current_head()
+    return ScriptDirectory.from_config(_config("")).get_current_head()
 
 
-def _config(path: Path) -> Config:
+def _config(url: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("sqlalchemy.url", f"sqlite:///{path}")
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return config

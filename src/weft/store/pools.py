@@ -19,6 +19,7 @@ class Pools:
 
     def __init__(self) -> None:
         self._pools: dict[SubnetId, AddressPool] = {}
+        self._doubted: set[SubnetId] = set()
 
     def of(self, subnet: Subnet, snapshot: "Snapshot") -> AddressPool:
         """Return the allocator of a subnet; `snapshot` must see all rows written so far."""
@@ -33,10 +34,30 @@ class Pools:
     def forget(self, id_: SubnetId) -> None:
         """Drop the allocator of a subnet; the next to ask builds it anew."""
         self._pools.pop(id_, None)
+        self._doubted.discard(id_)
+
+    def clear(self) -> None:
+        """Drop all allocators."""
+        self._pools.clear()
+        self._doubted.clear()
+
+    def doubt(self) -> None:
+        """Remember that another process may have freed addresses of any subnet."""
+        self._doubted.update(self._pools)
+
+    def is_doubted(self, id_: SubnetId) -> bool:
+        """Tell whether an allocator may take for taken what is free."""
+        return id_ in self._doubted
+
+    def learn(self, id_: SubnetId, address: int) -> None:
+        """Take an address that a port has in the database."""
+        pool = self._pools.get(id_)
+        if pool is not None:
+            pool.hold(address)
 
     def _build(self, subnet: Subnet, snapshot: "Snapshot") -> AddressPool:
         ranges = [(int(each.start), int(each.end)) for each in subnet.pools]
-        used = (_number(row[0]) for row in snapshot.run(_USED, subnet_id=subnet.id))
+        used = (_number(row[0]) for row in snapshot.run(_USED, network_id=subnet.network_id, subnet_id=subnet.id))
         pool = AddressPool(ranges, used)
         for address, until in snapshot.run(_RESTING, subnet_id=subnet.id):
             pool.rest(_number(address), until)
@@ -49,7 +70,12 @@ def _number(address: str) -> int:
     return int.from_bytes(socket.inet_pton(family, address), "big")
 
 
-_USED = sa.select(t.fixed_ips.c.address).where(t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id"))
+_USED = sa.select(t.fixed_ips.c.address).where(
+    t.fixed_ips.c.network_id == sa.bindparam("network_id"), t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id")
+)
+_HELD_AGAIN = sa.exists().where(
+    t.fixed_ips.c.network_id == t.resting_ips.c.network_id, t.fixed_ips.c.address == t.resting_ips.c.address
+)
 _RESTING = sa.select(t.resting_ips.c.address, t.resting_ips.c.until).where(
-    t.resting_ips.c.subnet_id == sa.bindparam("subnet_id")
+    t.resting_ips.c.subnet_id == sa.bindparam("subnet_id"), ~_HELD_AGAIN
 )

@@ -8,6 +8,8 @@ allocator believed.
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
+INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""64 bits on every engine; SQLite's own INTEGER is that, and only that can count rows by itself."""
 
 
 def _key(name: str = "id") -> sa.Column[str]:
@@ -28,10 +30,12 @@ networks = sa.Table(
     _key(),
     _text("project_id", index=True),
     _text("name", index=True),
-    sa.Column("vni", sa.Integer, unique=True),
+    sa.Column("vni", INTEGER, unique=True),
     _body(),
 )
-subnets = sa.Table("subnets", metadata, _key(), _text("network_id", index=True), _body())
+subnets = sa.Table(
+    "subnets", metadata, _key(), _text("project_id", index=True), _text("network_id", index=True), _body()
+)
 routers = sa.Table(
     "routers",
     metadata,
@@ -39,7 +43,7 @@ routers = sa.Table(
     _text("project_id", index=True),
     _text("name", index=True),
     _text("vrf", unique=True),
-    sa.Column("l3vni", sa.Integer, nullable=False, unique=True),
+    sa.Column("l3vni", INTEGER, nullable=False, unique=True),
     _body(),
 )
 router_interfaces = sa.Table(
@@ -69,9 +73,10 @@ fixed_ips = sa.Table(
     "fixed_ips",
     metadata,
     sa.Column("network_id", sa.Text, primary_key=True),
-    sa.Column("address", sa.Text, primary_key=True),
-    _text("subnet_id", index=True),
-    _text("port_id", index=True),
+    sa.Column("address", sa.Text, primary_key=True, index=True),
+    _text("subnet_id"),
+    _text("port_id"),
+    sqlite_with_rowid=False,
 )
 resting_ips = sa.Table(
     "resting_ips",
@@ -85,20 +90,29 @@ bindings = sa.Table(
     "bindings",
     metadata,
     sa.Column("port_id", sa.Text, primary_key=True),
-    sa.Column("epoch", sa.Integer, primary_key=True),
+    sa.Column("epoch", INTEGER, primary_key=True),
     _text("node", index=True),
     _text("network_id", index=True),
+    sqlite_with_rowid=False,
 )
 leaf_vlans = sa.Table(
     "leaf_vlans",
     metadata,
     sa.Column("domain", sa.Text, primary_key=True),
     sa.Column("network_id", sa.Text, primary_key=True),
-    sa.Column("vlan", sa.Integer, nullable=False),
+    sa.Column("vlan", INTEGER, nullable=False),
     _body(),
     sa.UniqueConstraint("domain", "vlan", name="uq_leaf_vlan"),
 )
-cursors = sa.Table("cursors", metadata, _key("name"), sa.Column("value", sa.Integer, nullable=False))
+cursors = sa.Table("cursors", metadata, _key("name"), sa.Column("value", INTEGER, nullable=False))
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("project_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("count", INTEGER, nullable=False),
+)
+"""How many objects of a kind each project has."""
 documents = sa.Table("documents", metadata, _key("name"), _body())
 node_tokens = sa.Table("node_tokens", metadata, _key("node"), _text("sha256", unique=True))
 agents = sa.Table("agents", metadata, _key("node"), sa.Column("last_seen", sa.Float, nullable=False))
@@ -106,7 +120,7 @@ switch_statuses = sa.Table("switch_statuses", metadata, _key("switch"), _body())
 history = sa.Table(
     "history",
     metadata,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("seq", INTEGER, primary_key=True, autoincrement=True),
     _text("port_id", index=True),
     _body(),
 )
@@ -132,10 +146,11 @@ records = sa.Table(
 changes = sa.Table(
     "changes",
     metadata,
-    sa.Column("revision", sa.Integer, primary_key=True),
-    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("revision", INTEGER, primary_key=True),
+    sa.Column("seq", INTEGER, primary_key=True),
     _text("kind"),
     _text("id"),
     _text("op"),
     _text("nodes"),
+    sqlite_with_rowid=False,
 )

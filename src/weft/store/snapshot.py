@@ -4,9 +4,9 @@ Statements are written once, with SQLAlchemy Core, and compiled once for each en
 text on the driver's own connection, because the toolkit's execution costs more than the database does.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,20 +18,16 @@ from weft.model.inventory import Inventory
 from weft.ports.lifecycle import Lifecycle
 from weft.store import schema as t
 from weft.store.changes import Kind
-from weft.store.codec import decode, decode_port, decode_subnet
+from weft.store.codec import decode, decode_history, decode_network, decode_port, decode_subnet
+from weft.store.engine import Connection
 from weft.store.views import PortView, SwitchStatus
 
 T = TypeVar("T")
 
+REVISION = "revision"
+"""The cursor that holds the newest revision; whoever writes has its row first, and so writes alone."""
 MAX_KEYS = 500
 """Keys in one IN list; more are read in several statements (SQLite allows 999 variables)."""
-
-
-class Connection(Protocol):
-    """What a driver's connection has to offer: SQL text with named parameters in, rows out."""
-
-    def execute(self, sql: str, parameters: Mapping[str, Any] = ..., /) -> Any:
-        """Run one statement and return a cursor."""
 
 
 @lru_cache(maxsize=512)
@@ -50,21 +46,30 @@ class Snapshot:
         """Run a statement that stands at module level (it is compiled once) and return the driver's cursor."""
         return self._connection.execute(_sql(statement, self._dialect), parameters)
 
+    def row(self, table: sa.Table, *key: Any) -> tuple[Any, ...] | None:
+        """Return what a table has under a primary key, without the columns that only serve to look things up."""
+        names = [column.name for column in table.primary_key]
+        found: tuple[Any, ...] | None = self.run(_by_key(table), **dict(zip(names, key, strict=True))).fetchone()
+        return found
+
     def revision(self) -> Revision:
         """Return the newest revision in this snapshot; 0 before the first."""
-        return Revision(self.run(_REVISION).fetchone()[0] or 0)
+        row = self.row(t.cursors, REVISION)
+        return Revision(0 if row is None else row[0])
 
     def network(self, id_: NetworkId) -> Network | None:
         """Return a network."""
-        return self._one(_NETWORK, lambda row: decode(Network, row[0]), id=id_)
+        row = self.row(t.networks, id_)
+        return None if row is None else decode_network(row[0])
 
     def networks(self) -> list[Network]:
         """Return all networks."""
-        return [decode(Network, row[0]) for row in self.run(_NETWORKS)]
+        return [decode_network(row[0]) for row in self.run(_NETWORKS)]
 
     def subnet(self, id_: SubnetId) -> Subnet | None:
         """Return a subnet."""
-        return self._one(_SUBNET, lambda row: decode_subnet(row[0]), id=id_)
+        row = self.row(t.subnets, id_)
+        return None if row is None else decode_subnet(row[0])
 
     def subnets(self, network_id: NetworkId | None = None) -> list[Subnet]:
         """Return all subnets, or those of a network."""
@@ -73,7 +78,8 @@ class Snapshot:
 
     def router(self, id_: RouterId) -> Router | None:
         """Return a router."""
-        return self._one(_ROUTER, lambda row: decode(Router, row[0]), id=id_)
+        row = self.row(t.routers, id_)
+        return None if row is None else decode(Router, row[0])
 
     def routers(self) -> list[Router]:
         """Return all routers."""
@@ -81,7 +87,8 @@ class Snapshot:
 
     def router_interface(self, subnet_id: SubnetId) -> RouterInterface | None:
         """Return the router interface of a subnet, of which there is at most one."""
-        return self._one(_INTERFACE, lambda row: decode(RouterInterface, row[0]), subnet_id=subnet_id)
+        row = self.row(t.router_interfaces, subnet_id)
+        return None if row is None else decode(RouterInterface, row[0])
 
     def router_interfaces(self, router_id: RouterId | None = None) -> list[RouterInterface]:
         """Return all router interfaces, or those of a router."""
@@ -90,7 +97,8 @@ class Snapshot:
 
     def port(self, id_: PortId) -> PortView | None:
         """Return a port and its lifecycle."""
-        return self._one(_PORT, _port_view, id=id_)
+        row = self.row(t.ports, id_)
+        return None if row is None else _port_view(row)
 
     def ports(
         self,
@@ -104,8 +112,15 @@ class Snapshot:
         address: str | None = None,
         project_id: str | None = None,
         state: str | None = None,
+        subnet_id: SubnetId | None = None,
+        after_id: str | None = None,
+        limit: int | None = None,
     ) -> list[PortView]:
-        """Return the ports that pass every filter given; `node` is where a binding, draining or not, is."""
+        """Return the ports that pass every filter given, ordered by id.
+
+        `node` is where a binding, draining or not, is. `after_id` and `limit` ask for a page: so many of those whose
+        id is greater; they are not for use with `ids`.
+        """
         wanted: dict[str, Any] = {
             "network_id": network_id,
             "device_id": device_id,
@@ -115,6 +130,9 @@ class Snapshot:
             "state": state,
             "node": node,
             "address": address,
+            "subnet_id": subnet_id,
+            "after_id": after_id,
+            "page": limit,
         }
         given = {key: value for key, value in wanted.items() if value is not None}
         if ids is None:
@@ -129,9 +147,9 @@ class Snapshot:
         """Return the nodes that any binding of a network is on, draining ones included."""
         return {NodeName(row[0]) for row in self.run(_BOUND_NODES, network_id=network_id)}
 
-    def subnet_used(self, subnet_id: SubnetId) -> bool:
+    def subnet_used(self, subnet: Subnet) -> bool:
         """Tell whether a port has an address of a subnet."""
-        return bool(self.run(_SUBNET_USED, subnet_id=subnet_id).fetchone()[0])
+        return bool(self.run(_SUBNET_USED, network_id=subnet.network_id, subnet_id=subnet.id).fetchone()[0])
 
     def vni_taken(self, vni: int) -> bool:
         """Tell whether a network or a router has this VNI."""
@@ -143,11 +161,13 @@ class Snapshot:
 
     def topology(self) -> Topology:
         """Return the wiring of the inventory; empty before the first import."""
-        return self._one(_DOCUMENT, lambda row: _topology(row[0]), name="inventory") or _NOWHERE
+        row = self.row(t.documents, "inventory")
+        return _NOWHERE if row is None else _topology(row[0])
 
     def numbering(self) -> Numbering:
         """Return the numbers of the inventory."""
-        return self._one(_DOCUMENT, lambda row: _numbering(row[0]), name="numbering") or Numbering()
+        row = self.row(t.documents, "numbering")
+        return Numbering() if row is None else _numbering(row[0])
 
     def leaf_vlans(self, domain: str | None = None) -> list[LeafVlan]:
         """Return all leaf VLANs, or those of a domain; those that rest included."""
@@ -156,11 +176,12 @@ class Snapshot:
 
     def leaf_vlan(self, domain: str, network_id: NetworkId) -> LeafVlan | None:
         """Return the VLAN of a network in a domain, resting or not."""
-        return self._one(_LEAF_VLAN, lambda row: decode(LeafVlan, row[0]), domain=domain, network_id=network_id)
+        row = self.row(t.leaf_vlans, domain, network_id)
+        return None if row is None else decode(LeafVlan, row[0])
 
     def history(self, port_id: PortId) -> list[HistoryEntry]:
         """Return a port's history, oldest entry first; it outlives the port."""
-        return [decode(HistoryEntry, row[0]) for row in self.run(_HISTORY, port_id=port_id)]
+        return [entry for row in self.run(_HISTORY, port_id=port_id) for entry in decode_history(row[0])]
 
     def switch_statuses(self) -> dict[SwitchName, SwitchStatus]:
         """Return what is known of each switch."""
@@ -173,7 +194,8 @@ class Snapshot:
 
     def node_of_token(self, sha256: str) -> NodeName | None:
         """Return the node whose token has this digest (hex)."""
-        return self._one(_TOKEN, lambda row: NodeName(row[0]), sha256=sha256)
+        row = self.run(_TOKEN, sha256=sha256).fetchone()
+        return None if row is None else NodeName(row[0])
 
     def state_counts(self) -> dict[str, int]:
         """Return how many ports there are in each state."""
@@ -185,7 +207,8 @@ class Snapshot:
 
     def record(self, kind: Kind, type_: type[T], id_: str) -> T | None:
         """Return a record of a kind, as the value that was put."""
-        return self._one(_RECORD, lambda row: decode(type_, row[0]), kind=kind, id=id_)
+        row = self.row(t.records, kind, id_)
+        return None if row is None else decode(type_, row[0])
 
     def records(
         self,
@@ -214,9 +237,10 @@ class Snapshot:
         count: int = self.run(_records_by(frozenset(given), count=True), kind=kind, **given).fetchone()[0]
         return count
 
-    def _one(self, statement: sa.ClauseElement, of: Callable[[Any], T], **parameters: Any) -> T | None:
-        row = self.run(statement, **parameters).fetchone()
-        return None if row is None else of(row)
+    def usage(self, project_id: str, kind: Kind) -> int:
+        """Return how many objects of a kind a project has: a number that is kept, not counted anew."""
+        row = self.row(t.usage, project_id, kind)
+        return 0 if row is None else int(row[0])
 
 
 @lru_cache(maxsize=4)
@@ -246,6 +270,17 @@ def _ports_by(given: frozenset[str], keys: int = 0) -> sa.Select[Any]:
     if "address" in given:
         having = sa.select(t.fixed_ips.c.port_id).where(t.fixed_ips.c.address == sa.bindparam("address"))
         statement = statement.where(t.ports.c.id.in_(having))
+    if "subnet_id" in given:
+        network = sa.select(t.subnets.c.network_id).where(t.subnets.c.id == sa.bindparam("subnet_id")).scalar_subquery()
+        of_subnet = sa.select(t.fixed_ips.c.port_id).where(
+            t.fixed_ips.c.network_id == network, t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id")
+        )
+        statement = statement.where(t.ports.c.id.in_(of_subnet))
+    if "after_id" in given:
+        statement = statement.where(t.ports.c.id > sa.bindparam("after_id"))
+    if "page" in given:
+        # Without an offset written out, SQLite is given one as a parameter more.
+        statement = statement.limit(sa.bindparam("page")).offset(sa.literal_column("0"))
     if keys:
         statement = statement.where(t.ports.c.id.in_([sa.bindparam(f"id{at}") for at in range(keys)]))
     return statement
@@ -266,6 +301,21 @@ def _records_by(given: frozenset[str], keys: int = 0, *, count: bool = False) ->
     return statement.select_from(t.records)
 
 
+@lru_cache(maxsize=64)
+def _by_key(table: sa.Table) -> sa.Select[Any]:
+    statement = sa.select(*(table.c[name] for name in shown_columns(table)))
+    for column in table.primary_key:
+        statement = statement.where(column == sa.bindparam(column.name))
+    return statement
+
+
+@lru_cache(maxsize=64)
+def shown_columns(table: sa.Table) -> tuple[str, ...]:
+    """Return the columns that Snapshot.row gives: bodies where there are any, else all that are no key."""
+    bodies = tuple(column.name for column in table.c if isinstance(column.type, sa.LargeBinary))
+    return bodies or tuple(column.name for column in table.c if not column.primary_key)
+
+
 def _body_by(table: sa.Table, *columns: str) -> sa.Select[Any]:
     statement = sa.select(table.c.body)
     for name in columns:
@@ -273,30 +323,25 @@ def _body_by(table: sa.Table, *columns: str) -> sa.Select[Any]:
     return statement
 
 
-_REVISION = sa.select(sa.func.max(t.changes.c.revision))
-_NETWORK = _body_by(t.networks, "id")
 _NETWORKS = _body_by(t.networks).order_by(t.networks.c.id)
-_SUBNET = _body_by(t.subnets, "id")
 _SUBNETS = _body_by(t.subnets).order_by(t.subnets.c.id)
 _SUBNETS_OF = _body_by(t.subnets, "network_id").order_by(t.subnets.c.id)
-_ROUTER = _body_by(t.routers, "id")
 _ROUTERS = _body_by(t.routers).order_by(t.routers.c.id)
-_INTERFACE = _body_by(t.router_interfaces, "subnet_id")
 _INTERFACES = _body_by(t.router_interfaces).order_by(t.router_interfaces.c.subnet_id)
 _INTERFACES_OF = _body_by(t.router_interfaces, "router_id").order_by(t.router_interfaces.c.subnet_id)
-_PORT = sa.select(t.ports.c.body, t.ports.c.life).where(t.ports.c.id == sa.bindparam("id"))
 _BOUND_NODES = sa.select(t.bindings.c.node).where(t.bindings.c.network_id == sa.bindparam("network_id")).distinct()
-_SUBNET_USED = sa.select(sa.exists().where(t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id")))
+_SUBNET_USED = sa.select(
+    sa.exists().where(
+        t.fixed_ips.c.network_id == sa.bindparam("network_id"), t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id")
+    )
+)
 _VNI_TAKEN = sa.union_all(
     sa.select(t.networks.c.id).where(t.networks.c.vni == sa.bindparam("vni")),
     sa.select(t.routers.c.id).where(t.routers.c.l3vni == sa.bindparam("vni")),
 )
 _NOWHERE = Topology(Inventory())
-_DOCUMENT = _body_by(t.documents, "name")
 _LEAF_VLANS = _body_by(t.leaf_vlans).order_by(t.leaf_vlans.c.domain, t.leaf_vlans.c.network_id)
 _LEAF_VLANS_OF = _body_by(t.leaf_vlans, "domain").order_by(t.leaf_vlans.c.network_id)
-_LEAF_VLAN = _body_by(t.leaf_vlans, "domain", "network_id")
-_RECORD = _body_by(t.records, "kind", "id")
 _HISTORY = _body_by(t.history, "port_id").order_by(t.history.c.seq)
 _SWITCH_STATUSES = _body_by(t.switch_statuses)
 _AGENTS = sa.select(t.agents.c.node, t.agents.c.last_seen)

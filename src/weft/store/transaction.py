@@ -5,125 +5,30 @@ written here is seen by anyone before the commit of the group that the transacti
 """
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-import structlog
 
 from weft.fabric.numbering import Numbering
 from weft.ipam.pools import AddressPool
-from weft.model import steps
 from weft.model.addresses import IPAddress
-from weft.model.errors import Conflict
-from weft.model.ids import NetworkId, NodeName, PortId, Revision, RouterId, SubnetId, SwitchName
-from weft.model.intent import (
-    HistoryEntry,
-    LeafVlan,
-    Network,
-    Port,
-    Router,
-    RouterInterface,
-    Subnet,
-)
+from weft.model.ids import NetworkId, NodeName, RouterId, SubnetId, SwitchName
+from weft.model.intent import LeafVlan, Network, Port, Router, RouterInterface, Subnet
 from weft.model.inventory import Inventory
 from weft.store import schema as t
-from weft.store.changes import Change, Kind, Op
+from weft.store.changes import Kind, Op
 from weft.store.codec import encode
-from weft.store.ids import Ids
-from weft.store.pools import Pools
-from weft.store.snapshot import Connection, Snapshot
+from weft.store.layers import Row
+from weft.store.piece import HISTORY_KEPT, Piece
+from weft.store.serials import BLOCK, Serials
+from weft.store.taken import address_in_use, mac_in_use
 from weft.store.views import PortView, SwitchStatus
 
-log = structlog.get_logger()
-
-HISTORY_KEPT = 500
-"""Entries of a port's history that are kept; a port that flaps forgets how it began."""
+__all__ = ["HISTORY_KEPT", "Transaction", "address_in_use", "mac_in_use"]
 
 
-class Transaction(Snapshot):
+class Transaction(Piece):
     """Reads and writes of one piece of work; see Store.transact."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        dialect: sa.Dialect,
-        *,
-        clock: Callable[[], float],
-        asked_at: float,
-        random: Callable[[int], int],
-        ids: Ids,
-        pools: Pools,
-        duplicate: type[Exception],
-    ) -> None:
-        super().__init__(connection, dialect)
-        self.clock = clock
-        self.asked_at = asked_at
-        """When the caller asked for this work, Unix seconds; it may have waited for its turn since."""
-        self.random = random
-        """Returns so many random bits."""
-        self._ids = ids
-        self._pools = pools
-        self._duplicate = duplicate
-        self._changes: dict[tuple[Kind, str], tuple[Op, tuple[NodeName, ...]]] = {}
-        self._undo: list[Callable[[], None]] = []
-        self._then: list[Callable[[], None]] = []
-        self._saved: list[PortId] = []
-        self._told: set[PortId] = set()
-
-    # --- what the engine does with it
-
-    def finish(self) -> tuple[Change, ...]:
-        """Write the log entries of this work under the next revision, and return them."""
-        for port_id in self._saved:
-            self.add_history(HistoryEntry(port_id=port_id, at=self.clock(), actor="api", step=steps.SAVED))
-        for port_id in sorted(self._told):
-            self.run(_FORGET, port_id=port_id, kept=HISTORY_KEPT)
-        if not self._changes:
-            return ()
-        revision = Revision(self.revision() + 1)
-        changes = tuple(
-            Change(revision=revision, kind=kind, id=id_, op=op, nodes=nodes)
-            for (kind, id_), (op, nodes) in self._changes.items()
-        )
-        for seq, change in enumerate(changes):
-            self.run(
-                _LOG,
-                revision=revision,
-                seq=seq,
-                kind=change.kind,
-                id=change.id,
-                op=change.op,
-                nodes=" ".join(change.nodes),
-            )
-        return changes
-
-    def undo(self) -> None:
-        """Take back what this work did to allocators; its rows are rolled back by the engine."""
-        for action in reversed(self._undo):
-            action()
-
-    def committed(self) -> None:
-        """Do what was put off until the work is durable."""
-        for action in self._then:
-            try:
-                action()
-            except Exception:
-                # The rows are durable; what follows from them must not take the writer down.
-                log.exception("after_commit_failed")
-
-    def on_commit(self, action: Callable[[], None]) -> None:
-        """Have something done once this work is durable, such as a line in the log."""
-        self._then.append(action)
-
-    def revision_after(self) -> Revision:
-        """Return the revision that this work will have: the next one if it has changed anything so far."""
-        return Revision(self.revision() + bool(self._changes))
-
-    def new_id(self) -> str:
-        """Return a new identifier, later than every one before."""
-        return self._ids.next(int(self.clock() * 1000))
 
     # --- intent
 
@@ -136,29 +41,39 @@ class Transaction(Snapshot):
             "vni": network.vni,
             "body": encode(network),
         }
-        try:
-            self._put(t.networks, row)
-        except self._duplicate:
-            raise Conflict(f"VNI {network.vni} is taken by another network", kind="VniInUse") from None
+        self._put_counted(t.networks, Kind.NETWORK, row)
         self._note(Kind.NETWORK, network.id, nodes=self.bound_nodes(network.id))
 
     def delete_network(self, id_: NetworkId) -> None:
         """Delete a network."""
-        self._delete(t.networks, id=id_)
+        found = self.network(id_)
+        if found is not None:
+            self._count(Kind.NETWORK, found.project_id, -1)
+        self._delete(t.networks, id_)
         self._note(Kind.NETWORK, id_, Op.DELETE)
 
     def put_subnet(self, subnet: Subnet) -> None:
         """Write a subnet; its allocator is rebuilt when it is next asked."""
-        self._put(t.subnets, {"id": subnet.id, "network_id": subnet.network_id, "body": encode(subnet)})
-        self._pools.forget(subnet.id)
-        self._undo.append(lambda: self._pools.forget(subnet.id))
+        row = {
+            "id": subnet.id,
+            "project_id": subnet.project_id,
+            "network_id": subnet.network_id,
+            "body": encode(subnet),
+        }
+        self._put_counted(t.subnets, Kind.SUBNET, row)
+        self._kept.pools.forget(subnet.id)
+        self._undo.append(lambda: self._kept.pools.forget(subnet.id))
         self._note(Kind.SUBNET, subnet.id, nodes=self.bound_nodes(subnet.network_id))
 
     def delete_subnet(self, id_: SubnetId) -> None:
         """Delete a subnet, and let go of its resting addresses."""
-        self._delete(t.subnets, id=id_)
-        self._delete(t.resting_ips, subnet_id=id_)
-        self._then.append(lambda: self._pools.forget(id_))
+        found = self.subnet(id_)
+        if found is not None:
+            self._count(Kind.SUBNET, found.project_id, -1)
+        self._delete(t.subnets, id_)
+        for network_id, address in self.run(_RESTING_OF, subnet_id=id_).fetchall():
+            self._delete(t.resting_ips, network_id, address)
+        self._then.append(lambda: self._kept.pools.forget(id_))
         self._note(Kind.SUBNET, id_, Op.DELETE)
 
     def put_router(self, router: Router) -> None:
@@ -171,15 +86,15 @@ class Transaction(Snapshot):
             "l3vni": router.l3vni,
             "body": encode(router),
         }
-        try:
-            self._put(t.routers, row)
-        except self._duplicate:
-            raise Conflict(f"L3VNI {router.l3vni} or VRF {router.vrf} is taken by another router") from None
+        self._put_counted(t.routers, Kind.ROUTER, row)
         self._note(Kind.ROUTER, router.id)
 
     def delete_router(self, id_: RouterId) -> None:
         """Delete a router."""
-        self._delete(t.routers, id=id_)
+        found = self.router(id_)
+        if found is not None:
+            self._count(Kind.ROUTER, found.project_id, -1)
+        self._delete(t.routers, id_)
         self._note(Kind.ROUTER, id_, Op.DELETE)
 
     def put_router_interface(self, interface: RouterInterface) -> None:
@@ -196,13 +111,13 @@ class Transaction(Snapshot):
 
     def delete_router_interface(self, subnet_id: SubnetId) -> None:
         """Detach a subnet from its router."""
-        self._delete(t.router_interfaces, subnet_id=subnet_id)
+        self._delete(t.router_interfaces, subnet_id)
         self._note(Kind.ROUTER_INTERFACE, subnet_id, Op.DELETE)
 
     def put_port(self, view: PortView, before: PortView | None, *, created: bool = False) -> None:
         """Write a port, its addresses and its bindings; `before` is what is stored now.
 
-        Raises Conflict if an address or the MAC is another port's in the network.
+        If an address or the MAC is another port's in the network, the work fails with Conflict when it is written.
         """
         port, life = view.port, view.life
         row = {
@@ -216,10 +131,9 @@ class Transaction(Snapshot):
             "body": encode(port),
             "life": encode(life),
         }
-        try:
-            self._put(t.ports, row, fresh=before is None)
-        except self._duplicate:
-            raise mac_in_use(port.mac, port.network_id) from None
+        self._put(t.ports, row, fresh=before is None)
+        if before is None:
+            self._count(Kind.PORT, port.project_id, 1)
         self._write_addresses(view, before)
         self._write_bindings(view, before)
         self._note(Kind.PORT, port.id, nodes=_nodes(view, before))
@@ -228,10 +142,13 @@ class Transaction(Snapshot):
 
     def delete_port(self, view: PortView) -> None:
         """Delete a port; its addresses are no longer its own (see rest_address)."""
-        self._delete(t.fixed_ips, port_id=view.port.id)
-        self._delete(t.bindings, port_id=view.port.id)
-        self._delete(t.ports, id=view.port.id)
-        self.run(_insert(t.released_ports), port_id=view.port.id, at=self.clock())
+        for held in view.port.fixed_ips:
+            self._delete(t.fixed_ips, view.port.network_id, str(held.address))
+        for binding in view.life.bindings:
+            self._delete(t.bindings, view.port.id, binding.epoch)
+        self._delete(t.ports, view.port.id)
+        self._put(t.released_ports, {"port_id": view.port.id, "at": self.clock()})
+        self._count(Kind.PORT, view.port.project_id, -1)
         self._note(Kind.PORT, view.port.id, Op.DELETE, nodes=_nodes(view, None))
 
     def note_port(self, view: PortView) -> None:
@@ -242,7 +159,7 @@ class Transaction(Snapshot):
         port = view.port
         old = set(before.port.fixed_ips) if before else set()
         for gone in old - set(port.fixed_ips):
-            self._delete(t.fixed_ips, network_id=port.network_id, address=str(gone.address))
+            self._delete(t.fixed_ips, port.network_id, str(gone.address))
         for held in port.fixed_ips:
             if held in old:
                 continue
@@ -252,26 +169,16 @@ class Transaction(Snapshot):
                 "subnet_id": held.subnet_id,
                 "port_id": port.id,
             }
-            # It has rested: an allocator that is built from both tables must find it in one of them only.
-            self._delete(t.resting_ips, network_id=port.network_id, address=str(held.address))
-            try:
-                self.run(_insert(t.fixed_ips), **row)
-            except self._duplicate:
-                raise address_in_use(str(held.address), held.subnet_id) from None
+            self._put(t.fixed_ips, row, fresh=True)
 
     def _write_bindings(self, view: PortView, before: PortView | None) -> None:
         old = {(b.epoch, b.node) for b in before.life.bindings} if before else set()
         new = {(b.epoch, b.node) for b in view.life.bindings}
         for epoch, _ in old - new:
-            self._delete(t.bindings, port_id=view.port.id, epoch=epoch)
+            self._delete(t.bindings, view.port.id, epoch)
         for epoch, node in new - old:
-            self.run(
-                _insert(t.bindings),
-                port_id=view.port.id,
-                epoch=epoch,
-                node=node,
-                network_id=view.port.network_id,
-            )
+            row = {"port_id": view.port.id, "epoch": epoch, "node": node, "network_id": view.port.network_id}
+            self._put(t.bindings, row, fresh=True)
 
     # --- objects of the many kinds that need no table of their own
 
@@ -289,7 +196,7 @@ class Transaction(Snapshot):
     ) -> None:
         """Write a record; `parent` is the object that it belongs to, `unique` a key that one of its kind may have.
 
-        Raises Conflict (UniqueKeyInUse) if another record of the kind has the key.
+        If another record of the kind has the key, the work fails with Conflict (UniqueKeyInUse) when it is written.
         """
         row = {
             "kind": kind,
@@ -300,21 +207,32 @@ class Transaction(Snapshot):
             "unique_key": unique,
             "body": encode(value),
         }
-        try:
-            self._put(t.records, row)
-        except self._duplicate:
-            raise Conflict(f"'{unique}' is taken by another {kind}", kind="UniqueKeyInUse") from None
+        before = self.row(t.records, kind, id_)
+        self._put(t.records, row, fresh=before is None)
+        if before is None:
+            self._count(kind, project_id, 1)
         self._note(kind, id_, nodes=nodes)
 
     def delete_record(self, kind: Kind, id_: str, *, nodes: Iterable[NodeName] = ()) -> None:
         """Delete a record; nothing happens if there is none."""
-        self._delete(t.records, kind=kind, id=id_)
+        row = self.run(_RECORD_OWNER, kind=kind, id=id_).fetchone()
+        if row is None:
+            return
+        self._count(kind, row[0], -1)
+        self._delete(t.records, kind, id_)
         self._note(kind, id_, Op.DELETE, nodes=nodes)
 
     # --- addresses and numbers
 
     def take_address(self, subnet: Subnet, address: int | None = None) -> int | None:
         """Take this address, or the next free one, from a subnet's allocator; None if it is taken, or none is free."""
+        taken = self._take(subnet, address)
+        if taken is None and self._kept.pools.is_doubted(subnet.id):
+            self._kept.pools.forget(subnet.id)
+            taken = self._take(subnet, address)
+        return taken
+
+    def _take(self, subnet: Subnet, address: int | None) -> int | None:
         pool = self.pool(subnet)
         now = self.clock()
         taken = pool.allocate(now) if address is None else address if pool.take(address, now) else None
@@ -324,22 +242,27 @@ class Transaction(Snapshot):
 
     def rest_address(self, subnet: Subnet, address: IPAddress, until: float) -> None:
         """Keep a given-up address from being used by anyone before `until` (Unix seconds)."""
-        key = {"network_id": subnet.network_id, "address": str(address)}
-        self._delete(t.resting_ips, **key)
-        self.run(_insert(t.resting_ips), **key, subnet_id=subnet.id, until=until)
+        row = {
+            "network_id": subnet.network_id,
+            "address": str(address),
+            "subnet_id": subnet.id,
+            "until": until,
+        }
+        self._put(t.resting_ips, row)
         pool = self.pool(subnet)
         self._then.append(lambda: pool.rest(int(address), until))
 
     def pool(self, subnet: Subnet) -> AddressPool:
         """Return the allocator of a subnet, built from rows if it is not there yet."""
-        if subnet.id not in self._pools:
+        pools = self._kept.pools
+        if subnet.id not in pools:
             # Built from what this work has written, too: if that is undone, the allocator is wrong.
-            self._undo.append(lambda: self._pools.forget(subnet.id))
-        return self._pools.of(subnet, self)
+            self._undo.append(lambda: pools.forget(subnet.id))
+        return pools.of(subnet, self)
 
     def next_number(self, name: str, first: int, last: int, taken: Callable[[int], bool]) -> int | None:
         """Return the next number of first..last after the one given out last under `name` that is not taken."""
-        row = self.run(_CURSOR, name=name).fetchone()
+        row = self.row(t.cursors, name)
         size = last - first + 1
         start = 0 if row is None else (row[0] + 1 - first) % size
         for offset in range(size):
@@ -348,6 +271,19 @@ class Transaction(Snapshot):
                 self._put(t.cursors, {"name": name, "value": number})
                 return number
         return None
+
+    def next_serial(self, name: str, bits: int) -> int:
+        """Return a number below 2^bits that was not given out under `name` before, until all have been."""
+        serials = self._kept.serials.setdefault(name, Serials())
+        number = serials.next()
+        if number is not None:
+            return number
+        row = self.row(t.cursors, name)
+        block = self.random(bits) // BLOCK if row is None else row[0] + 1
+        block %= (1 << bits) // BLOCK
+        self._put(t.cursors, {"name": name, "value": block})
+        self._undo.append(lambda: self._kept.forget_serials(name))
+        return serials.refill(block)
 
     def put_leaf_vlan(self, vlan: LeafVlan) -> None:
         """Write the VLAN of a network in a domain."""
@@ -362,7 +298,7 @@ class Transaction(Snapshot):
 
     def delete_leaf_vlan(self, domain: str, network_id: NetworkId) -> None:
         """Forget the VLAN of a network in a domain."""
-        self._delete(t.leaf_vlans, domain=domain, network_id=network_id)
+        self._delete(t.leaf_vlans, domain, network_id)
         self._note(Kind.LEAF_VLAN, f"{domain}/{network_id}", Op.DELETE)
 
     # --- what is physically there, and what it says of itself
@@ -379,8 +315,8 @@ class Transaction(Snapshot):
 
     def forget_node(self, node: NodeName) -> None:
         """Void the token of a node that is no more, and drop when its agent was heard."""
-        self._delete(t.node_tokens, node=node)
-        self._delete(t.agents, node=node)
+        self._delete(t.node_tokens, node)
+        self._delete(t.agents, node)
 
     def put_agent_seen(self, node: NodeName, at: float) -> None:
         """Note that a node's agent was heard."""
@@ -393,42 +329,13 @@ class Transaction(Snapshot):
 
     def forget_switch(self, switch: SwitchName) -> None:
         """Drop what was known of a switch that is no more."""
-        self._delete(t.switch_statuses, switch=switch)
+        self._delete(t.switch_statuses, switch)
         self._note(Kind.SWITCH_STATUS, switch, Op.DELETE)
 
-    def add_history(self, entry: HistoryEntry) -> None:
-        """Append to a port's history, of which the last HISTORY_KEPT entries are kept."""
-        self._told.add(entry.port_id)
-        self.run(_insert(t.history, "port_id", "body"), port_id=entry.port_id, body=encode(entry))
-
-    # --- statements
-
-    def _note(self, kind: Kind, id_: str, op: Op = Op.PUT, nodes: Iterable[NodeName] = ()) -> None:
-        """Note a change; an object that changes several times in one piece of work changes once."""
-        _, before = self._changes.pop((kind, id_), (op, ()))
-        self._changes[kind, id_] = (op, tuple(sorted({*before, *nodes})))
-
-    def _put(self, table: sa.Table, row: dict[str, Any], *, fresh: bool = False) -> None:
-        keys = {f"key_{column.name}": row[column.name] for column in table.primary_key}
-        if not fresh and self.run(_update(table), **row, **keys).rowcount > 0:
-            return
-        self.run(_insert(table), **row)
-
-    def _delete(self, table: sa.Table, **key: Any) -> None:
-        self.run(_delete_by(table, tuple(sorted(key))), **key)
-
-
-def address_in_use(address: str, subnet_id: SubnetId) -> Conflict:
-    """Return the error for an address that is another port's."""
-    return Conflict(f"IP address {address} already allocated in subnet {subnet_id}", kind="IpAddressAlreadyAllocated")
-
-
-def mac_in_use(mac: str, network_id: NetworkId) -> Conflict:
-    """Return the error for a MAC address that is another port's."""
-    return Conflict(
-        f"Unable to complete operation for network {network_id}. The mac address {mac} is in use.",
-        kind="MacAddressInUse",
-    )
+    def _put_counted(self, table: sa.Table, kind: Kind, row: Row) -> None:
+        if self.row(table, row["id"]) is None:
+            self._count(kind, row["project_id"], 1)
+        self._put(table, row)
 
 
 def _nodes(after: PortView, before: PortView | None) -> set[NodeName]:
@@ -443,38 +350,9 @@ def _carried_alike(a: Port, b: Port) -> bool:
     return a == msgspec.structs.replace(b, revision_number=a.revision_number, updated_at=a.updated_at)
 
 
-@lru_cache(maxsize=64)
-def _insert(table: sa.Table, *columns: str) -> sa.Insert:
-    return sa.insert(table).values({name: sa.bindparam(name) for name in columns or table.c.keys()})
-
-
-@lru_cache(maxsize=64)
-def _update(table: sa.Table) -> sa.Update:
-    keys = {column.name for column in table.primary_key}
-    statement = sa.update(table).values({c.name: sa.bindparam(c.name) for c in table.c if c.name not in keys})
-    for name in sorted(keys):
-        # A parameter of an UPDATE's WHERE may not be named like a column.
-        statement = statement.where(table.c[name] == sa.bindparam(f"key_{name}"))
-    return statement
-
-
-@lru_cache(maxsize=64)
-def _delete_by(table: sa.Table, columns: tuple[str, ...]) -> sa.Delete:
-    statement = sa.delete(table)
-    for name in columns:
-        statement = statement.where(table.c[name] == sa.bindparam(name))
-    return statement
-
-
-_LOG = _insert(t.changes)
-_CURSOR = sa.select(t.cursors.c.value).where(t.cursors.c.name == sa.bindparam("name"))
-_BEYOND = (
-    sa.select(t.history.c.seq)
-    .where(t.history.c.port_id == sa.bindparam("port_id"))
-    .order_by(t.history.c.seq.desc())
-    .limit(sa.literal_column("1"))
-    .offset(sa.bindparam("kept"))
+_RESTING_OF = sa.select(t.resting_ips.c.network_id, t.resting_ips.c.address).where(
+    t.resting_ips.c.subnet_id == sa.bindparam("subnet_id")
 )
-_FORGET = sa.delete(t.history).where(
-    t.history.c.port_id == sa.bindparam("port_id"), t.history.c.seq <= _BEYOND.scalar_subquery()
+_RECORD_OWNER = sa.select(t.records.c.project_id).where(
+    t.records.c.kind == sa.bindparam("kind"), t.records.c.id == sa.bindparam("id")
 )

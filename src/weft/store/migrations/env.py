@@ -1,9 +1,12 @@
 """Where Alembic runs the steps: on one connection, in one transaction."""
 
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from weft.store.schema import metadata
+
+LOCK = 0x77656674
+"""The advisory lock of PostgreSQL that is held meanwhile."""
 
 
 def run() -> None:
@@ -13,6 +16,8 @@ def run() -> None:
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":  # servers that start together: one does it, the others wait
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
             context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
             context.run_migrations()
     finally:

@@ -9,6 +9,8 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Make all tables."""
@@ -21,27 +23,29 @@ def upgrade() -> None:
     op.create_table(
         "bindings",
         sa.Column("port_id", sa.Text(), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("epoch", INTEGER, nullable=False),
         sa.Column("node", sa.Text(), nullable=False),
         sa.Column("network_id", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("port_id", "epoch"),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_bindings_network_id"), "bindings", ["network_id"], unique=False)
     op.create_index(op.f("ix_bindings_node"), "bindings", ["node"], unique=False)
     op.create_table(
         "changes",
-        sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("revision", INTEGER, nullable=False),
+        sa.Column("seq", INTEGER, nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("op", sa.Text(), nullable=False),
         sa.Column("nodes", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("revision", "seq"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "cursors",
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("value", sa.Integer(), nullable=False),
+        sa.Column("value", INTEGER, nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
@@ -57,12 +61,12 @@ def upgrade() -> None:
         sa.Column("subnet_id", sa.Text(), nullable=False),
         sa.Column("port_id", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("network_id", "address"),
+        sqlite_with_rowid=False,
     )
-    op.create_index(op.f("ix_fixed_ips_port_id"), "fixed_ips", ["port_id"], unique=False)
-    op.create_index(op.f("ix_fixed_ips_subnet_id"), "fixed_ips", ["subnet_id"], unique=False)
+    op.create_index(op.f("ix_fixed_ips_address"), "fixed_ips", ["address"], unique=False)
     op.create_table(
         "history",
-        sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("seq", INTEGER, autoincrement=True, nullable=False),
         sa.Column("port_id", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
@@ -72,7 +76,7 @@ def upgrade() -> None:
         "leaf_vlans",
         sa.Column("domain", sa.Text(), nullable=False),
         sa.Column("network_id", sa.Text(), nullable=False),
-        sa.Column("vlan", sa.Integer(), nullable=False),
+        sa.Column("vlan", INTEGER, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("domain", "network_id"),
         sa.UniqueConstraint("domain", "vlan", name="uq_leaf_vlan"),
@@ -82,7 +86,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("project_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("vni", sa.Integer(), nullable=True),
+        sa.Column("vni", INTEGER, nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("vni"),
@@ -149,7 +153,7 @@ def upgrade() -> None:
         sa.Column("project_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("vrf", sa.Text(), nullable=False),
-        sa.Column("l3vni", sa.Integer(), nullable=False),
+        sa.Column("l3vni", INTEGER, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("l3vni"),

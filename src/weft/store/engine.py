@@ -1,0 +1,75 @@
+"""What the store needs of a database engine; sqlite.py and postgresql.py have it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from weft.store.layers import Layer
+
+
+class Connection(Protocol):
+    """A connection of one thread: SQL text with named parameters in, rows out."""
+
+    def execute(self, sql: str, parameters: Mapping[str, Any] = ..., /) -> Any:
+        """Run one statement and return a cursor with fetchone, fetchall, fetchmany, rowcount, and iteration."""
+
+    def begin_write(self) -> None:
+        """Begin a transaction that nobody else writes beside, and that sees all that is committed."""
+
+    def begin_read(self) -> None:
+        """Begin a transaction that sees one state of the database to its end."""
+
+    def commit(self) -> None:
+        """End the transaction; what it wrote is durable."""
+
+    def rollback(self) -> None:
+        """End the transaction, if there is one; what it wrote never was."""
+
+    def savepoint(self) -> None:
+        """Set the mark that rollback_to goes back to."""
+
+    def rollback_to(self) -> None:
+        """Undo what was written since the mark, and lift it."""
+
+    def release(self) -> None:
+        """Lift the mark."""
+
+    def write(self, layer: Layer) -> None:
+        """Write all rows of a layer: deletions first, then changes, then new rows."""
+
+    def is_usable(self) -> bool:
+        """Tell whether a transaction is open and can go on."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class Engine(Protocol):
+    """A database."""
+
+    url: str
+    """Without secrets, as it may be shown."""
+    dialect: sa.Dialect
+    duplicate: type[Exception]
+    """What is raised for a key that is taken."""
+    failures: tuple[type[Exception], ...]
+    """What is raised when the database cannot be reached, or fails."""
+    is_shared: bool
+    """Whether other processes may write beside this one."""
+
+    def connect(self) -> Connection:
+        """Open a connection; it may be handed to one other thread."""
+
+    def upgrade(self) -> None:
+        """Bring the schema forward to this version's."""
+
+    def release(self) -> None:
+        """Give up what only one process may hold."""
+
+
+def conflict_clause(table: sa.Table, names: Sequence[str]) -> str:
+    """Return what makes an INSERT replace the row that has its key; both engines know it."""
+    keys = [column.name for column in table.primary_key]
+    rest = ",".join(f"{name}=excluded.{name}" for name in names if name not in keys)
+    return f" ON CONFLICT ({','.join(keys)}) DO UPDATE SET {rest}" if rest else " ON CONFLICT DO NOTHING"

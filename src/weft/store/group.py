@@ -1,0 +1,134 @@
+"""A group: pieces of work that share one commit, one connection, and what was read and written so far."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from weft.model.ids import PortId, Revision
+from weft.store import schema as t
+from weft.store.engine import Connection, Engine
+from weft.store.ids import Ids
+from weft.store.layers import Layer, Row
+from weft.store.pools import Pools
+from weft.store.serials import Serials
+from weft.store.snapshot import REVISION, Snapshot
+from weft.store.taken import taken
+
+CACHED = frozenset({t.networks, t.subnets, t.routers, t.router_interfaces, t.documents, t.leaf_vlans, t.usage})
+"""Tables that every port needs and that seldom change: what was read of them is kept until they do."""
+MAX_CACHED = 20_000
+"""Answers that are kept of one table."""
+HISTORY_TRIMMED_EVERY = 100
+"""Entries that a port's history grows by before it is cut."""
+
+
+class Kept:
+    """What the writer knows from one group to the next. All of it can be read from the database again."""
+
+    def __init__(self, random: Callable[[int], int]) -> None:
+        self.ids = Ids(random)
+        self.pools = Pools()
+        self.answers: dict[sa.Table, dict[Any, Any]] = {}
+        self.told: dict[PortId, int] = {}
+        self.serials: dict[str, Serials] = {}
+        self.seen = Revision(0)
+        """The newest revision when this process last wrote."""
+
+    def forget(self) -> None:
+        """Forget what was read."""
+        self.answers.clear()
+
+    def forget_serials(self, name: str) -> None:
+        """Forget numbers whose setting aside was undone."""
+        self.serials.pop(name, None)
+
+
+class Group:
+    """One transaction of the database, which pieces of work are run in, one after another."""
+
+    def __init__(self, engine: Engine, connection: Connection, kept: Kept, *, careful: bool) -> None:
+        """`careful`: write row by row after each piece, so that a key that is taken fails only who asked for it."""
+        self.engine = engine
+        self.connection = connection
+        self.kept = kept
+        self.careful = careful
+        self.layer = Layer()
+        self.head = Snapshot(connection, engine.dialect).revision()
+
+    def snapshot(self) -> Snapshot:
+        """Return reads of what is in the database, which knows nothing of rows held back."""
+        return Snapshot(self.connection, self.engine.dialect)
+
+    def write(self, layer: Layer) -> None:
+        """Write a layer into the database.
+
+        Raises the engine's `duplicate` if a key is taken; in a careful group, Conflict that says which.
+        """
+        self.forget_answers(layer)
+        if not self.careful:
+            self.connection.write(layer)
+        else:
+            for part in layer.single_rows():
+                self._write_row(part)
+        layer.clear()
+
+    def flush(self) -> None:
+        """Write what the pieces so far hold back."""
+        self.write(self.layer)
+
+    def finish(self) -> None:
+        """Write all that is held back, and the newest revision."""
+        self.layer.update(t.cursors, (REVISION,), {"name": REVISION, "value": self.head})
+        self.flush()
+
+    def advance(self, head: Revision) -> None:
+        """Take the revision of a piece that ended well."""
+        self.head = head
+
+    def answer(self, table: sa.Table, key: Any, ask: Callable[[], Any]) -> Any:
+        """Return what was read before under a key, or what `ask` reads now."""
+        answers = self.kept.answers.setdefault(table, {})
+        if key not in answers:
+            if len(answers) >= MAX_CACHED:
+                answers.clear()
+            answers[key] = ask()
+        return answers[key]
+
+    def forget_answers(self, layer: Layer) -> None:
+        """Forget what was read of the tables that a layer writes to."""
+        for table in layer.dirty & CACHED:
+            self.kept.answers.pop(table, None)
+
+    def _write_row(self, part: Layer) -> None:
+        try:
+            self.connection.write(part)
+        except self.engine.duplicate:
+            written = part.only()
+            error = None if written is None else taken(*written)
+            if error is None:
+                raise
+            self._doubt(*written)  # type: ignore[misc]
+            raise error from None
+
+    def _doubt(self, table: sa.Table, row: Row) -> None:
+        """Have an allocator built anew that gave out what is another's."""
+        if table is t.fixed_ips:
+            self.kept.pools.forget(row["subnet_id"])
+
+
+class Rows(list[Any]):
+    """Rows that were read before, with a cursor's methods."""
+
+    def fetchone(self) -> Any:
+        """Return the first row, None if there is none."""
+        return self[0] if self else None
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows."""
+        return self
+
+
+def parameters_key(parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what tells one set of a statement's parameters from another."""
+    return tuple(parameters.values())

@@ -1,0 +1,117 @@
+"""Rows that are written and not yet in the database: what a group of work holds back to write in few statements.
+
+A layer is laid over what is below it: a piece of work has one of its own, its group another, the database is at the
+bottom. A piece that fails loses its layer, and nothing else need be undone.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+
+Row = dict[str, Any]
+Key = tuple[Any, ...]
+
+
+class Unknown(Enum):
+    """What a layer says of a row that it knows nothing of."""
+
+    UNKNOWN = "unknown"
+
+
+UNKNOWN = Unknown.UNKNOWN
+
+
+class Layer:
+    """Inserted, changed and deleted rows, by table and primary key."""
+
+    def __init__(self) -> None:
+        self.inserts: dict[sa.Table, dict[Key, Row]] = {}
+        self.updates: dict[sa.Table, dict[Key, Row]] = {}
+        self.deletes: dict[sa.Table, dict[Key, None]] = {}
+        self.dirty: set[sa.Table] = set()
+        """The tables that there may be rows of."""
+        self._appended = 0
+
+    def find(self, table: sa.Table, key: Key) -> Row | Unknown | None:
+        """Return a row, None if it is deleted, UNKNOWN if the layer below must be asked."""
+        if table not in self.dirty:
+            return UNKNOWN
+        for rows in (self.inserts, self.updates):
+            found = rows[table].get(key) if table in rows else None
+            if found is not None:
+                return found
+        return None if key in self.deletes.get(table, ()) else UNKNOWN
+
+    def insert(self, table: sa.Table, key: Key, row: Row) -> None:
+        """Add a row that is not there."""
+        self.dirty.add(table)
+        self.inserts.setdefault(table, {})[key] = row
+
+    def append(self, table: sa.Table, row: Row) -> None:
+        """Add a row whose key the database chooses."""
+        self._appended += 1
+        self.dirty.add(table)
+        self.inserts.setdefault(table, {})[self, self._appended] = row
+
+    def update(self, table: sa.Table, key: Key, row: Row) -> None:
+        """Replace a row that is there."""
+        self.dirty.add(table)
+        inserted = self.inserts.get(table)
+        if inserted is not None and key in inserted:
+            inserted[key] = row
+        else:
+            self.updates.setdefault(table, {})[key] = row
+
+    def delete(self, table: sa.Table, key: Key) -> None:
+        """Remove a row, if it is there."""
+        self.dirty.add(table)
+        self.inserts.get(table, {}).pop(key, None)
+        self.updates.get(table, {}).pop(key, None)
+        self.deletes.setdefault(table, {})[key] = None
+
+    def merge(self, above: "Layer") -> None:
+        """Take in the layer that lies upon this one."""
+        self.dirty |= above.dirty
+        for table, keys in above.deletes.items():
+            for key in keys:
+                self.delete(table, key)
+        for table, rows in above.updates.items():
+            for key, row in rows.items():
+                self.update(table, key, row)
+        for table, rows in above.inserts.items():
+            self.inserts.setdefault(table, {}).update(rows)
+
+    def clear(self) -> None:
+        """Forget everything: it is in the database now."""
+        self.inserts.clear()
+        self.updates.clear()
+        self.deletes.clear()
+        self.dirty.clear()
+
+    def single_rows(self) -> Iterator["Layer"]:
+        """Yield the same changes as layers of one row each, in the order in which they are to be written."""
+        for table, keys in self.deletes.items():
+            for key in keys:
+                part = Layer()
+                part.delete(table, key)
+                yield part
+        for table, rows in self.updates.items():
+            for key, row in rows.items():
+                part = Layer()
+                part.update(table, key, row)
+                yield part
+        for table, rows in self.inserts.items():
+            for key, row in rows.items():
+                part = Layer()
+                part.insert(table, key, row)
+                yield part
+
+    def only(self) -> tuple[sa.Table, Row] | None:
+        """Return the table and row of a layer of one written row; None if it deletes."""
+        for changed in (self.inserts, self.updates):
+            for table, rows in changed.items():
+                for row in rows.values():
+                    return table, row
+        return None

@@ -1,0 +1,248 @@
+"""A piece of work: reads that see what it has written, writes that wait for its group, and how both are undone.
+
+What is written goes into a layer of the piece's own. A read by primary key looks through the layers; any other read
+of a table that has rows waiting writes them first, behind a mark that the piece's failure goes back to.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+import structlog
+
+from weft.model import steps
+from weft.model.ids import NetworkId, NodeName, PortId, Revision
+from weft.model.intent import HistoryEntry, Network, Subnet
+from weft.store import schema as t
+from weft.store.changes import Change, Kind, Op
+from weft.store.codec import decode_history, encode
+from weft.store.group import CACHED, HISTORY_TRIMMED_EVERY, Group, Rows
+from weft.store.layers import UNKNOWN, Layer, Row
+from weft.store.snapshot import Snapshot, shown_columns
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+HISTORY_KEPT = 500
+"""Entries of a port's history that are kept at least; a port that flaps forgets how it began."""
+
+
+class Piece(Snapshot):
+    """What a Transaction is made of; weft.store.transaction has the words that callers use."""
+
+    def __init__(
+        self, group: Group, *, clock: Callable[[], float], asked_at: float, random: Callable[[int], int]
+    ) -> None:
+        super().__init__(group.connection, group.engine.dialect)
+        self.clock = clock
+        self.asked_at = asked_at
+        """When the caller asked for this work, Unix seconds; it may have waited for its turn since."""
+        self.random = random
+        """Returns so many random bits."""
+        self._group = group
+        self._kept = group.kept
+        self._layer = Layer()
+        self._marked = False
+        self._changes: dict[tuple[Kind, str], tuple[Op, tuple[NodeName, ...]]] = {}
+        self._undo: list[Callable[[], None]] = []
+        self._then: list[Callable[[], None]] = []
+        self._saved: list[PortId] = []
+        self._told: dict[PortId, list[HistoryEntry]] = {}
+
+    # --- what the engine does with it
+
+    def begin(self) -> None:
+        """Be ready for anything to fail, if the group is careful."""
+        if self.is_careful:
+            self._mark()
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether this is a second attempt, after something had a key that is taken."""
+        return self._group.careful
+
+    def finish(self) -> tuple[Change, ...]:
+        """Hand everything to the group, under the next revision, and return the changes."""
+        for port_id in self._saved:
+            self.add_history(HistoryEntry(port_id=port_id, at=self.clock(), actor="api", step=steps.SAVED))
+        self._write_history()
+        changes: tuple[Change, ...] = ()
+        if self._changes:
+            revision = Revision(self._group.head + 1)
+            changes = tuple(
+                Change(revision=revision, kind=kind, id=id_, op=op, nodes=nodes)
+                for (kind, id_), (op, nodes) in self._changes.items()
+            )
+            for seq, change in enumerate(changes):
+                self._layer.insert(t.changes, (revision, seq), _log_row(change, seq))
+        if self._group.careful:
+            self._group.write(self._layer)
+        if self._marked:
+            self._connection.release()
+        self._group.layer.merge(self._layer)
+        self._group.forget_answers(self._layer)
+        if changes:
+            self._group.advance(changes[0].revision)
+        return changes
+
+    def give_up(self) -> None:
+        """Undo all that this work did, before it was handed to the group."""
+        if self._marked:
+            self._connection.rollback_to()
+            self._kept.forget()
+        self.undo()
+
+    def undo(self) -> None:
+        """Take back what this work did to allocators; its rows are the engine's to undo."""
+        for action in reversed(self._undo):
+            action()
+
+    def committed(self) -> None:
+        """Do what was put off until the work is durable."""
+        for action in self._then:
+            try:
+                action()
+            except Exception:
+                # The rows are durable; what follows from them must not take the writer down.
+                log.exception("after_commit_failed")
+
+    # --- reading
+
+    def run(self, statement: sa.ClauseElement, **parameters: Any) -> Any:
+        """Run a query and return the driver's cursor, or what was read before."""
+        tables = tables_of(statement)
+        if t.history in tables:
+            self._write_history()
+        if not tables.isdisjoint(self._layer.dirty) or not tables.isdisjoint(self._group.layer.dirty):
+            self._settle()
+        if not tables or not tables <= CACHED or len(tables) > 1:
+            return super().run(statement, **parameters)
+        (table,) = tables
+        ask = super().run
+        key = (statement, *parameters.values())
+        return self._group.answer(table, key, lambda: Rows(ask(statement, **parameters).fetchall()))
+
+    def network(self, id_: NetworkId) -> Network | None:
+        """Return a network."""
+        ask = super().network
+        return self._kept_answer(t.networks, id_, lambda: ask(id_))
+
+    def subnets(self, network_id: NetworkId | None = None) -> list[Subnet]:
+        """Return all subnets, or those of a network."""
+        ask = super().subnets
+        return self._kept_answer(t.subnets, ("of", network_id), lambda: ask(network_id))
+
+    def row(self, table: sa.Table, *key: Any) -> tuple[Any, ...] | None:
+        """Return what a table has under a primary key, as this piece has left it."""
+        for layer in (self._layer, self._group.layer):
+            found = layer.find(table, key)
+            if found is not UNKNOWN:
+                return None if found is None else tuple(found[name] for name in shown_columns(table))
+        ask = super().row
+        if table in CACHED:
+            answer: tuple[Any, ...] | None = self._group.answer(table, key, lambda: ask(table, *key))
+            return answer
+        return ask(table, *key)
+
+    def revision(self) -> Revision:
+        """Return the newest revision before this work."""
+        return self._group.head
+
+    def revision_after(self) -> Revision:
+        """Return the revision that this work will have: the next one if it has changed anything so far."""
+        return Revision(self._group.head + bool(self._changes))
+
+    def _kept_answer(self, table: sa.Table, key: Any, ask: Callable[[], T]) -> T:
+        """Return values that were made of rows before, unless rows of the table are held back."""
+        if table in self._layer.dirty or table in self._group.layer.dirty:
+            return ask()
+        answer: T = self._group.answer(table, ("made", key), ask)
+        return answer
+
+    def _settle(self) -> None:
+        """Write what waits, so that any query sees it."""
+        self._group.flush()
+        self._mark()
+        self._group.write(self._layer)
+
+    def _mark(self) -> None:
+        if not self._marked:
+            self._group.flush()  # of other pieces: it must not be undone with this one
+            self._connection.savepoint()
+            self._marked = True
+
+    # --- writing
+
+    def on_commit(self, action: Callable[[], None]) -> None:
+        """Have something done once this work is durable, such as a line in the log."""
+        self._then.append(action)
+
+    def new_id(self) -> str:
+        """Return a new identifier, later than every one before."""
+        return self._kept.ids.next(int(self.clock() * 1000))
+
+    def add_history(self, entry: HistoryEntry) -> None:
+        """Append to a port's history, of which at least the last HISTORY_KEPT entries are kept."""
+        self._told.setdefault(entry.port_id, []).append(entry)
+
+    def _note(self, kind: Kind, id_: str, op: Op = Op.PUT, nodes: Iterable[NodeName] = ()) -> None:
+        """Note a change; an object that changes several times in one piece of work changes once."""
+        _, before = self._changes.pop((kind, id_), (op, ()))
+        self._changes[kind, id_] = (op, tuple(sorted({*before, *nodes})))
+
+    def _put(self, table: sa.Table, row: Row, *, fresh: bool = False) -> None:
+        """Write a row; `fresh`: it is not there yet, and must not be."""
+        key = tuple(row[column.name] for column in table.primary_key)
+        (self._layer.insert if fresh else self._layer.update)(table, key, row)
+
+    def _delete(self, table: sa.Table, *key: Any) -> None:
+        self._layer.delete(table, key)
+
+    def _count(self, kind: Kind, project_id: str, by: int) -> None:
+        """Keep the number of a project's objects."""
+        row = {"project_id": project_id, "kind": kind, "count": self.usage(project_id, kind) + by}
+        self._layer.update(t.usage, (project_id, kind), row)
+
+    def _write_history(self) -> None:
+        told, self._told = self._told, {}
+        for port_id, entries in told.items():
+            self._layer.append(t.history, {"port_id": port_id, "body": encode(entries)})
+            grown = self._kept.told.get(port_id, 0) + len(entries)
+            if grown >= HISTORY_TRIMMED_EVERY:
+                self._trim_history(port_id)
+                grown = 0
+            self._kept.told[port_id] = grown
+
+    def _trim_history(self, port_id: PortId) -> None:
+        """Delete the oldest rows that the last HISTORY_KEPT entries can do without."""
+        kept = 0
+        for seq, body in self.run(_NEWEST_FIRST, port_id=port_id).fetchall():
+            if kept >= HISTORY_KEPT:
+                self._delete(t.history, seq)
+            kept += len(decode_history(body))
+
+
+@lru_cache(maxsize=2048)
+def tables_of(statement: sa.ClauseElement) -> frozenset[sa.Table]:
+    """Return the tables that a statement reads."""
+    return frozenset(each for each in sa.sql.visitors.iterate(statement) if isinstance(each, sa.Table))
+
+
+def _log_row(change: Change, seq: int) -> Row:
+    return {
+        "revision": change.revision,
+        "seq": seq,
+        "kind": change.kind,
+        "id": change.id,
+        "op": change.op,
+        "nodes": " ".join(change.nodes),
+    }
+
+
+_NEWEST_FIRST = (
+    sa.select(t.history.c.seq, t.history.c.body)
+    .where(t.history.c.port_id == sa.bindparam("port_id"))
+    .order_by(t.history.c.seq.desc())
+)

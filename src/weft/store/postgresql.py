@@ -1,0 +1,157 @@
+"""PostgreSQL: one database, any number of processes.
+
+Whoever writes holds the row of the newest revision for as long as its transaction lasts, so that writers take turns
+and revisions have no gaps. Nothing else is asked of the server than rows and unique indexes: no advisory lock but for
+migrations, no LISTEN. Rows go in as arrays, a statement for each table, all of them in one round trip.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql as pgsql
+from psycopg.pq import TransactionStatus
+from sqlalchemy.dialects.postgresql import psycopg as dialect
+
+from weft.model.errors import Invalid, Permanent
+from weft.store import migration
+from weft.store.engine import conflict_clause
+from weft.store.layers import Layer, Row
+
+PREPARED = 200
+"""Statements that the server keeps prepared for a connection."""
+CONNECT_TIMEOUT_S = 5
+
+_TAKE_TURN = "SELECT value FROM cursors WHERE name = 'revision' FOR UPDATE"
+
+
+class PostgresConnection:
+    """A connection to the server."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        self._connection.prepare_threshold = 2
+        self._connection.prepared_max = PREPARED
+        self.execute: Any = self._connection.execute
+
+    def begin_write(self) -> None:
+        """Begin a transaction once nobody else writes."""
+        with self._connection.pipeline():
+            self.execute("BEGIN")
+            self.execute(_TAKE_TURN)
+
+    def begin_read(self) -> None:
+        """Begin a transaction that sees one state of the database."""
+        self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def commit(self) -> None:
+        """Make durable what was written."""
+        self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the transaction, if one is open."""
+        if not self._connection.closed and self._connection.info.transaction_status != TransactionStatus.IDLE:
+            self.execute("ROLLBACK")
+
+    def savepoint(self) -> None:
+        """Set the mark that rollback_to goes back to."""
+        self.execute("SAVEPOINT piece")
+
+    def rollback_to(self) -> None:
+        """Undo what was written since the mark."""
+        self.execute("ROLLBACK TO piece")
+        self.execute("RELEASE piece")
+
+    def release(self) -> None:
+        """Lift the mark."""
+        self.execute("RELEASE piece")
+
+    def write(self, layer: Layer) -> None:
+        """Write all rows of a layer."""
+        with self._connection.pipeline(), self._connection.cursor() as cursor:
+            for table, keys in layer.deletes.items():
+                if keys:
+                    names = tuple(column.name for column in table.primary_key)
+                    cursor.execute(_delete_sql(table, names), list(map(list, zip(*keys, strict=True))))
+            for replace, changed in ((True, layer.updates), (False, layer.inserts)):
+                for table, rows in changed.items():
+                    if rows:
+                        self._put(cursor, table, list(rows.values()), replace=replace)
+
+    def _put(self, cursor: psycopg.Cursor[Any], table: sa.Table, rows: Sequence[Row], *, replace: bool) -> None:
+        names = tuple(rows[0])
+        columns = [[row[name] for row in rows] for name in names]
+        cursor.execute(_put_sql(table, names, replace=replace), columns)
+
+    def is_usable(self) -> bool:
+        """Tell whether a transaction is open and has not failed."""
+        status = self._connection.info.transaction_status
+        return not self._connection.closed and status == TransactionStatus.INTRANS
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+class PostgresEngine:
+    """A database on a server."""
+
+    dialect: sa.Dialect = dialect.dialect()  # type: ignore[no-untyped-call]
+    duplicate: type[Exception] = psycopg.errors.UniqueViolation
+    failures: tuple[type[Exception], ...] = (psycopg.Error,)
+    is_shared = True
+
+    def __init__(self, url: str) -> None:
+        """Raise Invalid for a URL that names no database."""
+        parts = urlsplit(url)
+        if not parts.path.strip("/"):
+            raise Invalid(f"'{_shown(url)}' names no database: write postgresql://USER@HOST/DATABASE")
+        self._url = urlunsplit(parts._replace(scheme="postgresql"))
+        self.url = _shown(self._url)
+
+    def connect(self) -> PostgresConnection:
+        """Open a connection."""
+        return PostgresConnection(self._url)
+
+    def upgrade(self) -> None:
+        """Bring the schema forward; processes that start together take turns. Raises Permanent if it can't be."""
+        try:
+            migration.upgrade(self._url.replace("postgresql:", "postgresql+psycopg:", 1))
+        except sa.exc.OperationalError as error:
+            raise Permanent(f"cannot reach the database {self.url}: {error.orig}") from error
+
+    def release(self) -> None:
+        """There is nothing that only one process may hold."""
+
+
+def _shown(url: str) -> str:
+    """Return a URL without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
+
+
+@lru_cache(maxsize=256)
+def _put_sql(table: sa.Table, names: tuple[str, ...], *, replace: bool) -> pgsql.SQL:
+    arrays = ",".join(f"%b::{_array(table.c[name].type)}" for name in names)
+    text = f"INSERT INTO {table.name} ({','.join(names)}) SELECT * FROM unnest({arrays})"
+    return pgsql.SQL(text + conflict_clause(table, names) if replace else text)
+
+
+@lru_cache(maxsize=256)
+def _delete_sql(table: sa.Table, names: tuple[str, ...]) -> pgsql.SQL:
+    arrays = ",".join(f"%b::{_array(table.c[name].type)}" for name in names)
+    text = f"DELETE FROM {table.name} WHERE ({','.join(names)}) IN (SELECT * FROM unnest({arrays}))"
+    return pgsql.SQL(text)
+
+
+def _array(kind: sa.types.TypeEngine[Any]) -> str:
+    if isinstance(kind, sa.LargeBinary):
+        return "bytea[]"
+    if isinstance(kind, sa.Integer):
+        return "int8[]"
+    return "float8[]" if isinstance(kind, sa.Float) else "text[]"
