@@ -22,6 +22,7 @@ from weft.api.access import (
 )
 from weft.api.auth.authenticator import Authenticator
 from weft.api.auth.token_file import AdminTokens
+from weft.api.limits import Limits, LimitSettings
 from weft.api.routing import Operation, routes_of
 from weft.model.errors import Forbidden
 from weft.model.ids import NodeName
@@ -137,7 +138,7 @@ def client() -> httpx.AsyncClient:
         Operation("GET", "/v1/nodes/{node}/desired", answer, Access.OWN_NODE),
         Operation("POST", "/v1/nodes/{node}/desired", answer),
     ]
-    routes = routes_of(operations, authenticator("root"), lambda *_: None)
+    routes = routes_of(operations, authenticator("root"), Limits(LimitSettings()), lambda *_: None)
     return httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=routes)), base_url="http://weft")
 
 

@@ -4,6 +4,7 @@ Neutron's paths answer errors as ``{"NeutronError": {"type", "message", "detail"
 ``{"error": {"kind", "message"}}``.
 """
 
+import asyncio
 import math
 from typing import TypeVar
 
@@ -14,6 +15,11 @@ from starlette.responses import Response
 from weft.model.errors import Conflict, Forbidden, Invalid, NotFound, Transient, WeftError
 
 MAX_BODY_BYTES = 1 << 20
+"""How large a body may be, if the server was not told otherwise."""
+BODY_LIMIT = "weft.max_body_bytes"
+"""Where a request's scope holds how large its body may be."""
+BODY_TIMEOUT_S = 60.0
+"""A body that has not come after so long is not waited for: its request holds one of the server's places."""
 
 T = TypeVar("T")
 
@@ -21,7 +27,9 @@ _STATUS_BY_KIND = {
     "Unauthorized": 401,
     "HTTPMethodNotAllowed": 405,
     "RevisionNumberConstraintFailed": 412,
+    "RequestTimeout": 408,
     "RequestTooLarge": 413,
+    "TooManyRequests": 429,
 }
 """Statuses that are finer than the error's class."""
 
@@ -77,23 +85,27 @@ def error_answer(error: WeftError, path: str) -> Response:
 
 
 async def read_body(request: Request) -> bytes:
-    """Return a request's body; raise Invalid if it is larger than MAX_BODY_BYTES, before all of it is read."""
+    """Return a request's body; raise Invalid if it is larger than the server's limit, before all of it is read."""
+    limit: int = request.scope[BODY_LIMIT]
     declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
-        raise _too_large()
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit)
     body = bytearray()
     try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > MAX_BODY_BYTES:
-                raise _too_large()
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > limit:
+                    raise _too_large(limit)
     except ClientDisconnect:
         raise Invalid("the connection was closed before the whole body had come") from None
+    except TimeoutError:
+        raise Invalid(f"the whole body had not come after {BODY_TIMEOUT_S:g} s", kind="RequestTimeout") from None
     return bytes(body)
 
 
-def _too_large() -> Invalid:
-    return Invalid(f"the body is larger than {MAX_BODY_BYTES} bytes: send it in smaller parts", kind="RequestTooLarge")
+def _too_large(limit: int) -> Invalid:
+    return Invalid(f"the body is larger than {limit} bytes: send it in smaller parts", kind="RequestTooLarge")
 
 
 async def read_json(request: Request, kind: type[T]) -> T:

@@ -12,6 +12,7 @@ from weft.api.agents import Agents
 from weft.api.auth.authenticator import Authenticator
 from weft.api.auth.credential import TokenSource
 from weft.api.auth.token_file import AdminTokens
+from weft.api.limits import Limits, LimitSettings
 from weft.api.metrics import Metrics
 from weft.api.native.fabric import FabricPages, Plans
 from weft.api.native.inventory import InventoryPages
@@ -43,6 +44,7 @@ class Api:
         *,
         admin_tokens: Iterable[str] = (),
         sources: Iterable[TokenSource] = (),
+        limits: LimitSettings = LimitSettings(),  # noqa: B008 - frozen
         project: str = "default",
         clock: Callable[[], float] = time.time,
         heartbeat_s: float = HEARTBEAT_S,
@@ -56,7 +58,7 @@ class Api:
         self._heartbeat_s = heartbeat_s
         known = [*sources, *([AdminTokens(admin_tokens)] if admin_tokens else [])]
         self._authenticator = Authenticator(known, self._node_by_token, trusting=not known)
-        routes = routes_of(self._operations(plans), self._authenticator, self._metrics.observe)
+        routes = routes_of(self._operations(plans), self._authenticator, Limits(limits), self._metrics.observe)
         self.app = Starlette(routes=routes, exception_handlers={HTTPException: unknown_path})
         self.app.router.redirect_slashes = False
 

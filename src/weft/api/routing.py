@@ -17,8 +17,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from weft.api.access import CALLER, Access, authorize
-from weft.api.answers import INTERNAL, error_answer
+from weft.api.answers import BODY_LIMIT, INTERNAL, error_answer
 from weft.api.auth.authenticator import Authenticator
+from weft.api.limits import Limits
 from weft.model.errors import Invalid, NotFound, WeftError
 
 log = structlog.get_logger()
@@ -42,11 +43,17 @@ class Endpoint:
     """All operations on one path, as an ASGI application."""
 
     def __init__(
-        self, path: str, operations: Mapping[str, Operation], authenticator: Authenticator, observe: Observer
+        self,
+        path: str,
+        operations: Mapping[str, Operation],
+        authenticator: Authenticator,
+        limits: Limits,
+        observe: Observer,
     ) -> None:
         self._path = path
         self._operations = operations
         self._authenticator = authenticator
+        self._limits = limits
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,11 +78,17 @@ class Endpoint:
             allowed = ", ".join(sorted(self._operations))
             message = f"{method} is not possible on {scope['path']}; possible: {allowed}"
             raise Invalid(message, kind="HTTPMethodNotAllowed")
-        if operation.access is not Access.PUBLIC:
-            caller = await self._authenticator.identify(scope)
-            authorize(caller, operation.access, scope)
-            scope[CALLER] = caller
-        return await operation.handler(Request(scope, receive))
+        self._limits.begin()
+        try:
+            if operation.access is not Access.PUBLIC:
+                caller = await self._authenticator.identify(scope)
+                self._limits.count(caller)
+                authorize(caller, operation.access, scope)
+                scope[CALLER] = caller
+            scope[BODY_LIMIT] = self._limits.max_body_bytes
+            return await operation.handler(Request(scope, receive))
+        finally:
+            self._limits.end()
 
 
 def _new_request_id() -> bytes:
@@ -83,12 +96,14 @@ def _new_request_id() -> bytes:
     return b"req-%b" % str(uuid.UUID(int=random.getrandbits(128), version=4)).encode()
 
 
-def routes_of(operations: Iterable[Operation], authenticator: Authenticator, observe: Observer) -> list[Route]:
+def routes_of(
+    operations: Iterable[Operation], authenticator: Authenticator, limits: Limits, observe: Observer
+) -> list[Route]:
     """Return one route for each path of `operations`, in the order in which the paths first stand."""
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in operations:
         by_path.setdefault(operation.path, {})[operation.method] = operation
-    return [Route(path, Endpoint(path, found, authenticator, observe)) for path, found in by_path.items()]
+    return [Route(path, Endpoint(path, found, authenticator, limits, observe)) for path, found in by_path.items()]
 
 
 def unknown_path(request: Request, error: Exception) -> Response:

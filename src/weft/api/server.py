@@ -53,7 +53,7 @@ async def serve(settings: ServerSettings, sources: Sequence[TokenSource], listen
     store = await Store.open(settings.db)
     try:
         controller = FabricController(store, lambda switch: _driver(switch, settings))
-        api = Api(store, controller.plans, sources=sources, project=settings.project)
+        api = Api(store, controller.plans, sources=sources, limits=settings.limits, project=settings.project)
         http = HttpServer(api)
         stuck = StuckPorts(store, controller.kick_node)
         async with api.running(), _beside(controller.run(), http.stop), _beside(stuck.run(), http.stop):

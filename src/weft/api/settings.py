@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from weft.api.limits import LimitSettings
 from weft.model.errors import Invalid
 
 DEFAULT_LISTEN = ("127.0.0.1:9696",)
@@ -21,6 +22,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     token_file: Path | None = None
     """Tokens with their roles and projects, one a line; see weft.api.auth.token_file. Without this and any other
     credential only loopback and unix sockets are accepted."""
+    limits: LimitSettings = LimitSettings()
+    """How much the server takes on; ``[limits]``."""
     switch_key: Path | None = None
     """The private key that switches accept. None: no switch can be reached."""
     switch_user: str = "root"
