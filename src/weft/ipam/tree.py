@@ -8,7 +8,7 @@ network's only subnet may fill what was delegated to the network.
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import summarize_address_range
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -161,7 +161,8 @@ class Tree:
         if not fitting:
             return None
         tightest = max(fitting, key=lambda gap: (gap.prefixlen, -int(gap.network_address)))
-        return next(iter(tightest.subnets(new_prefix=prefixlen)))
+        parts = cast("Iterator[IPNetwork]", tightest.subnets(new_prefix=prefixlen))
+        return next(parts)
 
     def delegated(self, id_: str) -> int:
         """Return how many addresses of a prefix are delegated further."""

@@ -75,6 +75,8 @@ class Network(Owned, frozen=True, kw_only=True):
     shared: bool = False
     external: bool = False
     labels: Mapping[str, str] = {}
+    hold_s: float | None = 0.0
+    """How long the name of a deleted port keeps its addresses and MAC, for a port of that name; None: for ever."""
 
 
 class AddressRange(msgspec.Struct, frozen=True):
@@ -91,6 +93,17 @@ class HostRoute(msgspec.Struct, frozen=True):
     nexthop: IPAddress
 
 
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """Addresses of a subnet that weft gives to no port, and why; or one that it keeps for the port of a name."""
+
+    start: IPAddress
+    end: IPAddress
+    reason: str = ""
+    project_id: str = ""
+    port_name: str = ""
+    """With `project_id`: the only port that may have the address, and that gets it."""
+
+
 class Subnet(Owned, frozen=True, kw_only=True):
     """A CIDR of a network. `pools` are where weft picks addresses; a static request may lie outside them."""
 
@@ -102,6 +115,8 @@ class Subnet(Owned, frozen=True, kw_only=True):
     enable_dhcp: bool = True
     dns_nameservers: tuple[str, ...] = ()
     host_routes: tuple[HostRoute, ...] = ()
+    reserved: tuple[Reservation, ...] = ()
+    """Apart from each other, in the order of addresses."""
 
 
 class RouterInterface(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,23 @@ class Kind(StrEnum):
     LEAF_VLAN = "leaf_vlan"
     """Its id is ``DOMAIN/NETWORK``."""
     SWITCH_STATUS = "switch_status"
+    PORT_NAME = "port_name"
+    """A port's claim on a name that it was asked for by; its id is the port's."""
+    KEPT_ANSWER = "kept_answer"
+    """The answer to a request that may come again."""
+    OPERATION = "operation"
+    """A request that is worked on after it was answered."""
+    PLAN = "plan"
+    """One for each version of a routing domain's plan."""
+    PREFIX = "prefix"
+    HELD_ADDRESS = "held_address"
+    """What a deleted port's name keeps."""
+    BLOCK_POOL = "block_pool"
+    BLOCK = "block"
+    SUBNET_USE = "subnet_use"
+    """Samples of how many addresses are in use; its id is the subnet's."""
+    SUSPECT = "suspect"
+    """What one check of the addresses found and another has to find again."""
 
 
 class Op(StrEnum):

@@ -12,7 +12,17 @@ from typing import Any, TypeVar
 import msgspec
 
 from weft.model.ids import NetworkId, PortId, SubnetId
-from weft.model.intent import AddressRange, FixedIp, HistoryEntry, HostRoute, Network, Owned, Port, Subnet
+from weft.model.intent import (
+    AddressRange,
+    FixedIp,
+    HistoryEntry,
+    HostRoute,
+    Network,
+    Owned,
+    Port,
+    Reservation,
+    Subnet,
+)
 
 T = TypeVar("T")
 
@@ -49,6 +59,14 @@ class _StoredRoute(msgspec.Struct, frozen=True):
     nexthop: str
 
 
+class _StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
+    start: str
+    end: str
+    reason: str = ""
+    project_id: str = ""
+    port_name: str = ""
+
+
 class _StoredSubnet(Owned, frozen=True, kw_only=True):
     id: SubnetId
     network_id: NetworkId
@@ -58,6 +76,7 @@ class _StoredSubnet(Owned, frozen=True, kw_only=True):
     enable_dhcp: bool = True
     dns_nameservers: tuple[str, ...] = ()
     host_routes: tuple[_StoredRoute, ...] = ()
+    reserved: tuple[_StoredReservation, ...] = ()
 
 
 class _StoredIp(msgspec.Struct, frozen=True):
@@ -101,6 +120,16 @@ def decode_subnet(body: bytes) -> Subnet:
     fields["host_routes"] = tuple(
         HostRoute(ipaddress.ip_network(each.destination), ipaddress.ip_address(each.nexthop))
         for each in stored.host_routes
+    )
+    fields["reserved"] = tuple(
+        Reservation(
+            start=ipaddress.ip_address(each.start),
+            end=ipaddress.ip_address(each.end),
+            reason=each.reason,
+            project_id=each.project_id,
+            port_name=each.port_name,
+        )
+        for each in stored.reserved
     )
     return Subnet(**fields)
 

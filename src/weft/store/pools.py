@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from weft.ipam.pools import AddressPool
+from weft.ipam.reservations import open_ranges
 from weft.model.ids import SubnetId
 from weft.model.intent import Subnet
 from weft.store import schema as t
@@ -56,7 +57,7 @@ class Pools:
             pool.hold(address)
 
     def _build(self, subnet: Subnet, snapshot: "Snapshot") -> AddressPool:
-        ranges = [(int(each.start), int(each.end)) for each in subnet.pools]
+        ranges = open_ranges(subnet)
         used = (_number(row[0]) for row in snapshot.run(_USED, network_id=subnet.network_id, subnet_id=subnet.id))
         pool = AddressPool(ranges, used)
         for address, until in snapshot.run(_RESTING, subnet_id=subnet.id):
