@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from weft.api.auth.json_web_token import JwtSettings
+from weft.api.auth.keystone import KeystoneSettings
 from weft.api.limits import LimitSettings
 from weft.model.errors import Invalid
 
@@ -22,6 +24,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     token_file: Path | None = None
     """Tokens with their roles and projects, one a line; see weft.api.auth.token_file. Without this and any other
     credential only loopback and unix sockets are accepted."""
+    keystone: KeystoneSettings | None = None
+    """Whose tokens are callers'; ``[keystone]``."""
+    jwt: tuple[JwtSettings, ...] = ()
+    """Issuers of JSON Web Tokens that are trusted; ``[[jwt]]``."""
     limits: LimitSettings = LimitSettings()
     """How much the server takes on; ``[limits]``."""
     switch_key: Path | None = None

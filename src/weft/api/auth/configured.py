@@ -3,8 +3,12 @@
 import time
 
 from weft.api.auth.credential import TokenSource
+from weft.api.auth.json_web_token import JwtTokens, issuer_of
+from weft.api.auth.keystone import KeystoneTokens
+from weft.api.auth.remote import Remote
 from weft.api.auth.token_file import TokenFile
 from weft.api.settings import ServerSettings
+from weft.model.errors import Invalid
 
 
 def token_sources(settings: ServerSettings) -> tuple[TokenSource, ...]:
@@ -15,4 +19,12 @@ def token_sources(settings: ServerSettings) -> tuple[TokenSource, ...]:
     sources: list[TokenSource] = []
     if settings.token_file is not None:
         sources.append(TokenFile(settings.token_file, time.time))
+    if settings.jwt:
+        issuers = {each.issuer: issuer_of(each, time.time) for each in settings.jwt}
+        if len(issuers) < len(settings.jwt):
+            raise Invalid("two [[jwt]] of the settings have the same issuer: write one for each")
+        sources.append(JwtTokens(issuers, time.time))
+    if settings.keystone is not None:
+        remote = Remote(f"Keystone at {settings.keystone.auth_url}", ca_file=settings.keystone.ca_file)
+        sources.append(KeystoneTokens(settings.keystone, remote, time.time))
     return tuple(sources)
