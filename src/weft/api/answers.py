@@ -29,6 +29,7 @@ _STATUS_BY_KIND = {
     "RevisionNumberConstraintFailed": 412,
     "RequestTimeout": 408,
     "RequestTooLarge": 413,
+    "IdempotencyKeyReused": 422,
     "TooManyRequests": 429,
 }
 """Statuses that are finer than the error's class."""

@@ -17,6 +17,7 @@ from weft.api.metrics import Metrics
 from weft.api.native.fabric import FabricPages, Plans
 from weft.api.native.inventory import InventoryPages
 from weft.api.native.nodes import NodePages
+from weft.api.native.operations import OperationPages
 from weft.api.native.ports import PortPages
 from weft.api.native.status import StatusPages
 from weft.api.native.watch import WatchPages
@@ -27,6 +28,7 @@ from weft.api.neutron.resource import ResourcePages
 from weft.api.neutron.routers import ROUTERS, RouterInterfacePages
 from weft.api.neutron.subnets import SUBNETS
 from weft.api.neutron.tags import TagPages
+from weft.api.operations import OperationWorker
 from weft.api.routing import Operation, routes_of, unknown_path
 from weft.api.watches import NodeWatches
 from weft.model.ids import NodeName
@@ -58,7 +60,9 @@ class Api:
         self._heartbeat_s = heartbeat_s
         known = [*sources, *([AdminTokens(admin_tokens)] if admin_tokens else [])]
         self._authenticator = Authenticator(known, self._node_by_token, trusting=not known)
-        routes = routes_of(self._operations(plans), self._authenticator, Limits(limits), self._metrics.observe)
+        operations = self._operations(plans)
+        self.worker = OperationWorker(store, self._watches, operations, clock)
+        routes = routes_of(operations, self._authenticator, Limits(limits), self._metrics.observe)
         self.app = Starlette(routes=routes, exception_handlers={HTTPException: unknown_path})
         self.app.router.redirect_slashes = False
 
@@ -68,8 +72,8 @@ class Api:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep watches fed and agents' times stored, within the context."""
-        beside = [asyncio.create_task(self._watches.run()), asyncio.create_task(self._agents.run())]
+        """Keep watches fed, agents' times stored and operations worked on, within the context."""
+        beside = [asyncio.create_task(each.run()) for each in (self._watches, self._agents, self.worker)]
         try:
             yield
         finally:
@@ -90,19 +94,20 @@ class Api:
             StatusPages(store, self._agents, self._metrics),
             InventoryPages(store),
             FabricPages(store, plans),
+            OperationPages(store, self._watches, self._stopping, heartbeat_s=self._heartbeat_s),
         )
         return [
             *ResourcePages(PORTS, store, self._project).operations(),
             *ResourcePages(NETWORKS, store, self._project).operations(),
             *ResourcePages(SUBNETS, store, self._project).operations(),
             *ResourcePages(ROUTERS, store, self._project).operations(),
-            *RouterInterfacePages(store).operations(),
+            *RouterInterfacePages(store, self._project).operations(),
             *(operation for pages in native for operation in pages.operations()),
             *discovery.operations(),
-            *TagPages(PORTS, store).operations(),
-            *TagPages(NETWORKS, store).operations(),
-            *TagPages(SUBNETS, store).operations(),
-            *TagPages(ROUTERS, store).operations(),
+            *TagPages(PORTS, store, self._project).operations(),
+            *TagPages(NETWORKS, store, self._project).operations(),
+            *TagPages(SUBNETS, store, self._project).operations(),
+            *TagPages(ROUTERS, store, self._project).operations(),
         ]
 
     async def _node_by_token(self, sha256: str) -> NodeName | None:

@@ -6,7 +6,7 @@ falls behind that is cut; it reconnects and gets a new snapshot.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -65,6 +65,19 @@ class NodeWatches:
         self._store = store
         self._position = store.revision
         self._watches: dict[NodeName, set[NodeWatch]] = {}
+        self._followers: dict[Kind, set[Callable[[Change], None]]] = {}
+
+    @contextmanager
+    def following(self, kind: Kind, told: Callable[[Change], None]) -> Iterator[None]:
+        """Call `told`, within the context, with every change of a kind of object that is committed from now on.
+
+        It is a hint: what the log no longer has when it is read is not told of.
+        """
+        self._followers.setdefault(kind, set()).add(told)
+        try:
+            yield
+        finally:
+            self._followers[kind].discard(told)
 
     @contextmanager
     def registered(self, watch: NodeWatch) -> Iterator[None]:
@@ -108,6 +121,8 @@ class NodeWatches:
 
     async def _take(self, batch: Sequence[Change]) -> None:
         for change in batch:
+            for told in tuple(self._followers.get(change.kind, ())):
+                told(change)
             for node in change.nodes:
                 for watch in self._watches.get(node, ()):
                     watch.note(change)

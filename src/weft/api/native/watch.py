@@ -10,10 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from weft.api.events import HEARTBEAT, EventStream, event
+from weft.api.idempotency import shown as operation_row
 from weft.api.native.inventory import status_wire, switch_rows
 from weft.api.native.ports import history_step, port_status
 from weft.api.neutron import networks, routers, subnets
 from weft.api.routing import Operation
+from weft.intent.operations import Operation as PutOff
 from weft.model.errors import Invalid
 from weft.model.ids import NetworkId, PortId, Revision, RouterId, SubnetId, SwitchName
 from weft.protocol.inventory import encode
@@ -102,10 +104,10 @@ def _news(snapshot: Snapshot, port_id: PortId, followed: dict[PortId, int]) -> t
 
 def _kinds(given: Sequence[str]) -> frozenset[Kind]:
     names = [name for each in given for name in each.split(",") if name]
-    unknown = [name for name in names if name not in set(Kind)]
+    unknown = [name for name in names if name not in _ROWS]
     if unknown:
-        raise Invalid(f"'{unknown[0]}' is no kind of object; known: {', '.join(sorted(Kind))}")
-    return frozenset(map(Kind, names)) or frozenset(Kind)
+        raise Invalid(f"'{unknown[0]}' is no kind of object; known: {', '.join(sorted(_ROWS))}")
+    return frozenset(map(Kind, names)) or frozenset(_ROWS)
 
 
 def _after(given: str | None, newest: Revision) -> Revision:
@@ -160,6 +162,11 @@ def _node(snapshot: Snapshot, id_: str) -> Row | None:
     return next((row for row in encode(snapshot.inventory())["nodes"] if row["name"] == id_), None)
 
 
+def _operation(snapshot: Snapshot, id_: str) -> Row | None:
+    found = snapshot.record(Kind.OPERATION, PutOff, id_)
+    return None if found is None else operation_row(found, None)
+
+
 def _inventory(snapshot: Snapshot, _: str) -> Row:
     return encode(snapshot.inventory())
 
@@ -180,5 +187,7 @@ _ROWS: Mapping[Kind, Callable[[Snapshot, str], Row | None]] = {
     Kind.SWITCH_STATUS: _switch_status,
     Kind.NODE: _node,
     Kind.INVENTORY: _inventory,
+    Kind.OPERATION: _operation,
 }
-"""The present row of an object, as a page of the API shows it; None if there is none any more."""
+"""The present row of an object, as a page of the API shows it; None if there is none any more. Kinds that are not here
+are the server's own, and not told of."""
