@@ -51,6 +51,22 @@ class Kind(StrEnum):
     """Samples of how many addresses are in use; its id is the subnet's."""
     SUSPECT = "suspect"
     """What one check of the addresses found and another has to find again."""
+    SECURITY_GROUP = "security_group"
+    SECURITY_GROUP_RULE = "security_group_rule"
+    """Its parent is the group, its name the remote group."""
+    SECURITY_GROUP_MEMBER = "security_group_member"
+    """One for each port and group, but for ports in the default group of their own project; ``PORT/GROUP``."""
+    QUOTA = "quota"
+    """What one project may have; its id is the project's."""
+    ADDRESS_SCOPE = "address_scope"
+    SUBNET_POOL = "subnet_pool"
+    """Its parent is the address scope."""
+    POOL_PREFIX = "pool_prefix"
+    """What a subnet took from a subnet pool; its id is the subnet's, its parent the pool."""
+    FLOATING_IP = "floating_ip"
+    """Its parent is the port that it leads to, its name the address."""
+    RBAC_POLICY = "rbac_policy"
+    """Its parent is the object that it shares, its name ``TYPE/ACTION/PROJECT``."""
 
 
 class Op(StrEnum):
