@@ -23,8 +23,7 @@ from weft.api.auth.configured import token_sources
 from weft.api.auth.credential import TokenSource
 from weft.api.listen import Listeners, open_listeners
 from weft.api.settings import ServerSettings
-from weft.controller.fabric import FabricController
-from weft.controller.stuck import StuckPorts
+from weft.controller.controllers import Controllers
 from weft.model.errors import Permanent
 from weft.model.inventory import Switch
 from weft.store import Store
@@ -52,11 +51,11 @@ async def serve(settings: ServerSettings, sources: Sequence[TokenSource], listen
     """Run a server on open sockets, in this event loop, until SIGTERM or SIGINT."""
     store = await Store.open(settings.db)
     try:
-        controller = FabricController(store, lambda switch: _driver(switch, settings))
-        api = Api(store, controller.plans, sources=sources, limits=settings.limits, project=settings.project)
+        controllers = Controllers(store, lambda switch: _driver(switch, settings))
+        api = Api(store, controllers.plans, sources=sources, limits=settings.limits, project=settings.project)
         http = HttpServer(api)
-        stuck = StuckPorts(store, controller.kick_node)
-        async with api.running(), _beside(controller.run(), http.stop), _beside(stuck.run(), http.stop):
+        beside = _beside(controllers.run(), http.stop) if settings.controllers else contextlib.nullcontext()
+        async with api.running(), beside:
             print(_greeting(store, listeners, credentials=bool(sources)), flush=True)
             await http.serve(listeners.sockets)
     finally:

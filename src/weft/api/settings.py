@@ -36,6 +36,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whom switches know by that key."""
     switch_known_hosts: Path | None = None
     """Host keys of switches; one that is new is added. None: they are remembered until the process ends."""
+    controllers: bool = True
+    """Whether the controllers may run here: in the process that leads, of all on one database. False: the API only."""
     project: str = "default"
     """Owner of what is created by a request that names no project."""
 

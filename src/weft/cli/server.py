@@ -13,9 +13,12 @@ import click
     metavar="ADDRESS",
     help="HOST:PORT, unix:/PATH or fd:N; repeatable. 127.0.0.1:9696 if left out.",
 )
-@click.option("--db", metavar="URL", help="sqlite:////PATH of the database file; made and upgraded as needed.")
+@click.option(
+    "--db", metavar="URL", help="sqlite:////PATH or postgresql://USER@HOST/DATABASE; made and upgraded as needed."
+)
 @click.option("--token-file", metavar="PATH", help="Administrators' tokens, one a line.")
 @click.option("--switch-key", metavar="PATH", help="The SSH private key that the switches accept.")
+@click.option("--controllers/--no-controllers", default=None, help="Whether the controllers may run here, too.")
 @click.option("--project", metavar="NAME", help="Owner of what is created by a request that names no tenant.")
 def server(config: Path | None, **flags: object) -> None:
     """Run the server: the API and the controllers, in one process, until it is told to stop.

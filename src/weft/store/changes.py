@@ -34,6 +34,8 @@ class Kind(StrEnum):
     LEAF_VLAN = "leaf_vlan"
     """Its id is ``DOMAIN/NETWORK``."""
     SWITCH_STATUS = "switch_status"
+    LEASE = "lease"
+    """Which process leads; see weft.controller.leadership."""
     PORT_NAME = "port_name"
     """A port's claim on a name that it was asked for by; its id is the port's."""
     KEPT_ANSWER = "kept_answer"

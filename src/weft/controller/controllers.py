@@ -1,0 +1,48 @@
+"""All controllers of a server: they run in the process that leads, and only there."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from weft.controller.fabric import FabricController
+from weft.controller.leadership import Leadership
+from weft.controller.stuck import StuckPorts
+from weft.fabric.plan import SwitchPlan
+from weft.model.errors import Transient
+from weft.model.ids import SwitchName
+from weft.model.inventory import Switch
+from weft.store import Store
+from weft.switches.driver import SwitchDriver
+
+WHAT = "controllers"
+"""The name of their lease."""
+
+
+class Controllers:
+    """The controllers of this process; `run` them."""
+
+    def __init__(self, store: Store, drivers: Callable[[Switch], SwitchDriver]) -> None:
+        self._store = store
+        self._drivers = drivers
+        self._leadership = Leadership(store, WHAT)
+        self._fabric: FabricController | None = None
+
+    async def run(self) -> None:
+        """Run them whenever this process leads, until cancelled."""
+        await self._leadership.run(self._term)
+
+    def plans(self) -> Mapping[SwitchName, SwitchPlan | None]:
+        """Return what is to be done on every switch; raise Transient if another process knows that."""
+        if self._fabric is None:
+            message = "the controllers do not run in this server but in another one on its database; ask that one"
+            raise Transient(message, retry_after_s=1.0)
+        return self._fabric.plans()
+
+    async def _term(self) -> None:
+        self._fabric = FabricController(self._store, self._drivers)
+        stuck = StuckPorts(self._store, self._fabric.kick_node)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._fabric.run(), name="fabric")
+                tasks.create_task(stuck.run(), name="stuck-ports")
+        finally:
+            self._fabric = None
