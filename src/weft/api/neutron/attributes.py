@@ -1,7 +1,8 @@
 """Attribute tables, and the checks that every request's body passes: in Neutron's order, with Neutron's texts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
 from weft.api.neutron.values import Converter, Refused, boolean, identifier, integer, string
 from weft.model.errors import Invalid
@@ -12,9 +13,21 @@ MAX_REASON_LENGTH = 500
 """A reason repeats the value it refuses, and that may be as long as a body."""
 
 
+class Level(IntEnum):
+    """What a caller is to an object; each may do what those before it may."""
+
+    PROJECT = 0
+    """Of the project that owns it."""
+    NETWORK_OWNER = 1
+    """Of the project that owns the network that it is in."""
+    SERVICE = 2
+    """Another service, such as Nova."""
+    ADMINISTRATOR = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """What a request may do with one attribute. No `convert`: it is only shown."""
+    """What a request may do with one attribute, and whose. No `convert`: it is only shown."""
 
     convert: Converter | None = None
     put: bool = False
@@ -22,11 +35,16 @@ class Attribute:
     filters: bool = True
     """May stand in a list's query."""
     sorts: bool = True
+    shown_to: Level = Level.PROJECT
+    set_by: Level | Callable[[object], Level] = Level.PROJECT
+    """Who may give it; a function tells that of a converted value."""
+    default: object = None
+    """What anybody may give at creation, because it is had anyway."""
 
 
-def shown(*, filters: bool = False, sorts: bool = False) -> Attribute:
+def shown(*, filters: bool = False, sorts: bool = False, to: Level = Level.PROJECT) -> Attribute:
     """Return an attribute that is shown and never given."""
-    return Attribute(filters=filters, sorts=sorts)
+    return Attribute(filters=filters, sorts=sorts, shown_to=to)
 
 
 def owned_attributes() -> dict[str, Attribute]:

@@ -127,9 +127,9 @@ def operations() -> list[Operation]:
     """Return the operations of the documents."""
     return [
         Operation("GET", "/", versions, Access.PUBLIC),
-        Operation("GET", "/v2.0/", resources),
-        Operation("GET", "/v2.0/extensions", extensions),
-        Operation("GET", "/v2.0/extensions/{alias}", extension),
+        Operation("GET", "/v2.0/", resources, Access.USER),
+        Operation("GET", "/v2.0/extensions", extensions, Access.USER),
+        Operation("GET", "/v2.0/extensions/{alias}", extension, Access.USER),
     ]
 
 

@@ -1,5 +1,6 @@
 """Lists: which objects, in which order, which page of them, and which of their attributes."""
 
+import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -34,6 +35,16 @@ class ListQuery:
     limit: int | None = None
     marker: str | None = None
     page_reverse: bool = False
+    seen_by: str | None = None
+    """The project whose view limits what is listed; None: nothing does."""
+    after_id: str | None = None
+    at_most: int | None = None
+    """Rows wanted of a resource that is paged: so many of those with greater ids. None: all."""
+
+    @property
+    def in_order_of_ids(self) -> bool:
+        """Whether pages run through ids upwards, which is the order of creation."""
+        return self.order in ((), (("id", False),)) and not self.page_reverse
 
     def only(self, name: str) -> str | None:
         """Return the one value that `name` must have, if the query wants exactly one."""
@@ -97,7 +108,7 @@ def _test(table: Mapping[str, Attribute], name: str, values: tuple[str, ...]) ->
     if name == "fixed_ips":
         return _fixed_ips_test(values)
     wanted = frozenset(_wanted(name, table[name], value) for value in values)
-    return lambda found: not wanted.isdisjoint(_texts(found[name]))
+    return lambda found: not wanted.isdisjoint(_texts(found.get(name)))
 
 
 def _wanted(name: str, attribute: Attribute, text: str) -> str:
@@ -129,7 +140,7 @@ def _fixed_ips_test(values: tuple[str, ...]) -> Matcher:
         if key not in _FIXED_IP_KEYS or not text:
             reason = f"'{value}' is not KEY=VALUE with one of {sorted(_FIXED_IP_KEYS)}"
             raise invalid_input("fixed_ips", reason)
-        wanted.setdefault(key, set()).add(text)
+        wanted.setdefault(key, set()).add(address_text(text) if key == "ip_address" else text)
 
     def test(found: Rendered) -> bool:
         fixed_ips = found["fixed_ips"]
@@ -139,21 +150,35 @@ def _fixed_ips_test(values: tuple[str, ...]) -> Matcher:
     return test
 
 
+def address_text(text: str) -> str:
+    """Return an address as it is shown; what is none, as it is."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return text
+
+
 def _any_address_has(fixed_ips: Iterable[Mapping[str, str]], key: str, texts: set[str]) -> bool:
     if key == "ip_address_substr":
         return any(text in each["ip_address"] for each in fixed_ips for text in texts)
     return any(each[key] in texts for each in fixed_ips)
 
 
-def page_of(found: list[Rendered], query: ListQuery) -> list[Rendered]:
-    """Return the objects of the page that `query` asks for, in its order; ids, which grow with time, decide ties."""
+def page_of(found: list[Rendered], query: ListQuery, marker: Rendered | None = None) -> list[Rendered]:
+    """Return the objects of the page that `query` asks for, in its order; ids, which grow with time, decide ties.
+
+    The page begins after `marker`, an object that need not be among those found.
+    """
+    if marker is not None and all(each["id"] != marker["id"] for each in found):
+        found = [*found, marker]
     ordered = sorted(found, key=lambda each: str(each["id"]))
     for key, descends in reversed(query.order):
-        ordered.sort(key=lambda each: _sort_value(each[key]), reverse=descends)
+        ordered.sort(key=lambda each: _sort_value(each.get(key)), reverse=descends)
     if query.page_reverse:
         ordered.reverse()
-    if query.marker is not None:
-        ordered = ordered[_position(ordered, query.marker) + 1 :]
+    if marker is not None:
+        position = next(at for at, each in enumerate(ordered) if each["id"] == marker["id"])
+        ordered = ordered[position + 1 :]
     page = ordered[: query.limit]
     if query.page_reverse:
         page.reverse()
@@ -164,13 +189,6 @@ def _sort_value(value: object) -> tuple[bool, str | int]:
     if isinstance(value, int):  # booleans too
         return (True, value)
     return (value is not None, "" if value is None else str(value))
-
-
-def _position(ordered: Sequence[Rendered], marker: str) -> int:
-    for position, each in enumerate(ordered):
-        if each["id"] == marker:
-            return position
-    raise bad_request(f"the marker '{marker}' is not among the objects listed: begin again without it")
 
 
 def with_fields(found: Rendered, fields: Sequence[str]) -> Rendered:

@@ -6,6 +6,7 @@ from weft.api.neutron.attributes import (
     SEGMENTATION_ID,
     STATE_UP,
     Attribute,
+    Level,
     invalid_input,
     owned_attributes,
     project_of,
@@ -15,13 +16,19 @@ from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned, site_of
 from weft.api.neutron.selector import LABELS
-from weft.api.neutron.values import boolean, integer, one_of, only, or_none, string, strings
+from weft.api.neutron.values import Converter, boolean, integer, one_of, only, or_none, string, strings
 from weft.intent.networks import NetworkChanges, NetworkSpec, create_network, delete_network, update_network
+from weft.intent.visibility import network_visible
 from weft.model.ids import NetworkId
 from weft.model.intent import Network, NetworkType
 from weft.store import Snapshot, Transaction
 
 MAX_VLAN = 4094
+
+
+def _of_the_provider(convert: Converter | None) -> Attribute:
+    return Attribute(convert, sorts=False, shown_to=Level.ADMINISTRATOR, set_by=Level.ADMINISTRATOR)
+
 
 ATTRIBUTES = {
     **owned_attributes(),
@@ -31,17 +38,17 @@ ATTRIBUTES = {
     "dns_domain": Attribute(only(""), put=True, filters=False, sorts=False),
     "ipv4_address_scope": shown(),
     "ipv6_address_scope": shown(),
-    "is_default": Attribute(only(False), put=True, sorts=False),
+    "is_default": Attribute(only(False), put=True, sorts=False, set_by=Level.ADMINISTRATOR, default=False),
     "l2_adjacency": shown(),
     "labels": LABELS,
     "mtu": Attribute(integer(0, 9216), put=True),
     "port_security_enabled": Attribute(only(True), put=True, filters=False, sorts=False),
-    "provider:network_type": Attribute(one_of("vxlan", "vlan"), sorts=False),
-    "provider:physical_network": Attribute(or_none(string(64)), sorts=False),
-    "provider:segmentation_id": SEGMENTATION_ID,
+    "provider:network_type": _of_the_provider(one_of("vxlan", "vlan")),
+    "provider:physical_network": _of_the_provider(or_none(string(64))),
+    "provider:segmentation_id": _of_the_provider(SEGMENTATION_ID.convert),
     "qos_policy_id": Attribute(only(None), put=True, filters=False, sorts=False),
-    "router:external": Attribute(boolean, put=True, sorts=False),
-    "shared": Attribute(boolean, put=True, sorts=False),
+    "router:external": Attribute(boolean, put=True, sorts=False, set_by=Level.ADMINISTRATOR, default=False),
+    "shared": Attribute(boolean, put=True, sorts=False, set_by=Level.ADMINISTRATOR, default=False),
     "status": shown(filters=True, sorts=True),
     "subnets": shown(),
 }
@@ -134,4 +141,5 @@ NETWORKS = Resource(
     create=_create,
     update=_update,
     delete=lambda tx, id_: delete_network(tx, NetworkId(id_)),
+    shared=network_visible,
 )

@@ -1,9 +1,10 @@
 """Ports, with what Nova reads and writes of their binding."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
-from weft.api.neutron.attributes import STATE_UP, Attribute, owned_attributes, project_of, shown
-from weft.api.neutron.listing import ListQuery, Rendered
+from weft.api.neutron.attributes import STATE_UP, Attribute, Level, owned_attributes, project_of, shown
+from weft.api.neutron.listing import Rendered
+from weft.api.neutron.port_rows import select_ports
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned
 from weft.api.neutron.selector import SELECTOR, create_where_asked, explained
@@ -23,7 +24,7 @@ from weft.api.neutron.values import (
 )
 from weft.intent.ports import FixedIpSpec, PortChanges, delete_port, update_port
 from weft.model.addresses import IPAddress
-from weft.model.ids import NetworkId, NodeName, PortId, SubnetId
+from weft.model.ids import PortId, SubnetId
 from weft.model.intent import Binding, Realizer
 from weft.ports.lifecycle import neutron_status
 from weft.store import PortView, Snapshot, Transaction
@@ -60,29 +61,46 @@ def fixed_ips(value: object) -> tuple[FixedIpSpec, ...]:
     return tuple(found)
 
 
+def _who_names_owner(value: object) -> Level:
+    """Return who may call a port the network's own, such as a DHCP server's."""
+    return Level.NETWORK_OWNER if str(value).startswith("network:") else Level.PROJECT
+
+
+def _who_names_addresses(value: object) -> Level:
+    """Return who may choose addresses: in a shared network, its owner; anybody may choose the subnet."""
+    assert isinstance(value, tuple)
+    return Level.NETWORK_OWNER if any(each.address is not None for each in value) else Level.PROJECT
+
+
 ATTRIBUTES = {
     **owned_attributes(),
     **SELECTOR,
     "admin_state_up": STATE_UP,
     "allowed_address_pairs": Attribute(only([]), put=True, filters=False, sorts=False),
-    "binding:host_id": Attribute(or_none(string(255)), put=True, sorts=False),
-    "binding:profile": Attribute(dictionary, put=True, filters=False, sorts=False),
-    "binding:vif_details": shown(),
-    "binding:vif_type": shown(),
+    "binding:host_id": Attribute(
+        or_none(string(255)), put=True, sorts=False, shown_to=Level.SERVICE, set_by=Level.SERVICE
+    ),
+    "binding:profile": Attribute(
+        dictionary, put=True, filters=False, sorts=False, shown_to=Level.SERVICE, set_by=Level.SERVICE
+    ),
+    "binding:vif_details": shown(to=Level.SERVICE),
+    "binding:vif_type": shown(to=Level.SERVICE),
     "binding:vnic_type": Attribute(one_of(*VNIC_TYPES), put=True, filters=False, sorts=False),
     "device_id": Attribute(string(255), put=True),
-    "device_owner": Attribute(string(255), put=True),
+    "device_owner": Attribute(string(255), put=True, set_by=_who_names_owner),
     "dns_assignment": shown(),
     "dns_domain": Attribute(only(""), put=True, filters=False, sorts=False),
     "dns_name": Attribute(only(""), put=True, filters=False, sorts=False),
     "extra_dhcp_opts": Attribute(only([]), put=True, filters=False, sorts=False),
-    "fixed_ips": Attribute(fixed_ips, put=True, sorts=False),
+    "fixed_ips": Attribute(fixed_ips, put=True, sorts=False, set_by=_who_names_addresses),
     "ip_allocation": shown(filters=True, sorts=True),
-    "mac_address": Attribute(mac, put=True),
-    "port_security_enabled": Attribute(boolean, put=True, filters=False, sorts=False),
+    "mac_address": Attribute(mac, put=True, set_by=Level.NETWORK_OWNER),
+    "port_security_enabled": Attribute(
+        boolean, put=True, filters=False, sorts=False, set_by=Level.NETWORK_OWNER, default=True
+    ),
     "qos_network_policy_id": shown(),
     "qos_policy_id": Attribute(only(None), put=True, filters=False, sorts=False),
-    "resource_request": shown(),
+    "resource_request": shown(to=Level.SERVICE),
     "security_groups": Attribute(only([]), put=True, sorts=False),
     "status": shown(filters=True, sorts=True),
     "tags": Attribute(strings(255), sorts=False),
@@ -113,24 +131,6 @@ def _fields(values: Values) -> Values:
     if fields.get("node") == "":
         fields["node"] = None  # Neutron's empty host: on no node
     return fields
-
-
-def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[PortView]:
-    ids, network_id, node = query.filters.get("id"), query.only("network_id"), query.only("binding:host_id")
-    return snapshot.ports(
-        ids=None if ids is None else [PortId(id_) for id_ in ids],
-        network_id=None if network_id is None else NetworkId(network_id),
-        node=NodeName(node) if node else None,
-        device_id=query.only("device_id"),
-        name=query.only("name"),
-        project_id=query.only("project_id") or query.only("tenant_id"),
-        address=_only_address(query),
-    )
-
-
-def _only_address(query: ListQuery) -> str | None:
-    key, _, text = (query.only("fixed_ips") or "").partition("=")
-    return text if key == "ip_address" else None
 
 
 def renderer(snapshot: Snapshot) -> Callable[[PortView], Rendered]:
@@ -192,10 +192,13 @@ PORTS = Resource(
     noun="Port",
     attributes=ATTRIBUTES,
     find=lambda snapshot, id_: snapshot.port(PortId(id_)),
-    select=_select,
+    select=select_ports,
     renderer=renderer,
     owned=lambda view: view.port,
     create=_create,
     update=lambda tx, id_, values: update_port(tx, PortId(id_), PortChanges(**_fields(values))),
     delete=lambda tx, id_: delete_port(tx, PortId(id_)),
+    paged=True,
+    network_of=lambda view: view.port.network_id,
+    services_write=True,
 )

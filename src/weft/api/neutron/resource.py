@@ -1,27 +1,37 @@
 """The five requests that every resource answers: list, show, create (one or many), update, delete."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from weft.api.access import Access
 from weft.api.answers import JsonAnswer, no_content, read_json
+from weft.api.idempotency import once
 from weft.api.neutron.attributes import Attribute, bad_request, check_create, check_update
 from weft.api.neutron.listing import ListQuery, Rendered, matcher, page_links, page_of, parse_query, with_fields
+from weft.api.neutron.policy import View, acting_in, missing
 from weft.api.neutron.rows import OwnedRow, Values
 from weft.api.routing import Operation
-from weft.model.errors import Conflict, NotFound
+from weft.model.errors import Conflict
+from weft.model.ids import NetworkId
 from weft.store import Snapshot, Store, Transaction
 
 MAX_BULK = 1000
 """Objects created by one request, which are one transaction."""
 
-MAX_PROJECT_LENGTH = 255
+MAX_ROWS_AT_ONCE = 4096
+"""Rows that a page is looked for in at once, where filters are not the store's."""
 
 _IF_MATCH = "revision_number="
 T = TypeVar("T")
+
+
+def _never_shared(snapshot: Snapshot, row: object, project: str) -> bool:
+    del snapshot, row, project
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +45,29 @@ class Resource(Generic[T]):
     attributes: Mapping[str, Attribute]
     find: Callable[[Snapshot, str], T | None]
     select: Callable[[Snapshot, ListQuery], Iterable[T]]
-    """Returns every row that may pass the query's filters, and perhaps others."""
+    """Returns every row that may pass the query's filters, and perhaps others; see `paged`."""
     renderer: Callable[[Snapshot], Callable[[T], Rendered]]
     owned: Callable[[T], OwnedRow]
     """Returns the part of a row that all resources have."""
     create: Callable[[Transaction, Values, str], T]
     update: Callable[[Transaction, str, Values], T]
     delete: Callable[[Transaction, str], None]
+    paged: bool = False
+    """Whether `select` heeds ``after_id`` and ``at_most`` of a query: so many of these rows, in the order of ids."""
+    shared: Callable[[Snapshot, T, str], bool] = _never_shared
+    """Tells whether a project may see a row that another owns."""
+    network_of: Callable[[T], NetworkId] | None = None
+    """Returns the network that a row is in; who owns that sees and may change the row."""
+    in_own_networks_only: bool = False
+    """Whether a project creates objects in networks of its own only, not in shared ones."""
+    services_write: bool = False
+    """Whether other services may change what projects own."""
 
     def get(self, snapshot: Snapshot, id_: str) -> T:
         """Return the row of an id; raise NotFound in Neutron's words."""
         found = self.find(snapshot, id_)
         if found is None:
-            raise NotFound(f"{self.noun} {id_} could not be found.", kind=f"{self.noun}NotFound")
+            raise missing(self.noun, id_)
         return found
 
 
@@ -64,74 +84,112 @@ class ResourcePages(Generic[T]):
         """Return the operations of the collection and of each object."""
         collection = f"/v2.0/{self._resource.collection}"
         return [
-            Operation("POST", collection, self.create),
-            Operation("GET", collection, self.index),
-            Operation("GET", collection + "/{id}", self.show),
-            Operation("PUT", collection + "/{id}", self.update),
-            Operation("DELETE", collection + "/{id}", self.delete),
+            Operation("POST", collection, self.create, Access.USER),
+            Operation("GET", collection, self.index, Access.USER),
+            Operation("GET", collection + "/{id}", self.show, Access.USER),
+            Operation("PUT", collection + "/{id}", self.update, Access.USER),
+            Operation("DELETE", collection + "/{id}", self.delete, Access.USER),
         ]
 
     async def index(self, request: Request) -> Response:
-        """Answer the objects that pass the query's filters."""
+        """Answer the objects that the caller sees and that pass the query's filters."""
         resource = self._resource
+        acting = acting_in(request, self._project)
         query = parse_query(resource.attributes, request.query_params.multi_items())
-        matches = matcher(resource.attributes, query)
-
-        def collect(snapshot: Snapshot) -> list[Rendered]:
-            rows = map(resource.renderer(snapshot), resource.select(snapshot, query))
-            return [row for row in rows if matches(row)]
-
-        page = page_of(await self._store.read(collect), query)
+        query = replace(query, seen_by=acting.seen_by)
+        page = await self._store.read(lambda snapshot: self._page(View(resource, snapshot, acting), snapshot, query))
         body: dict[str, object] = {resource.collection: [with_fields(each, query.fields) for each in page]}
         if links := page_links(request, query, page):
             body[f"{resource.collection}_links"] = links
         return JsonAnswer(body)
 
+    def _page(self, view: View[T], snapshot: Snapshot, query: ListQuery) -> list[Rendered]:
+        resource = self._resource
+        marker = view.show(view.get(query.marker)) if query.marker and query.limit else None
+        if resource.paged and query.limit is not None and query.in_order_of_ids:
+            return self._page_by_ids(view, snapshot, query)
+        matches = matcher(resource.attributes, query)
+        rows = (view.show(row) for row in resource.select(snapshot, query) if view.sees(row))
+        return page_of([row for row in rows if matches(row)], query, marker)
+
+    def _page_by_ids(self, view: View[T], snapshot: Snapshot, query: ListQuery) -> list[Rendered]:
+        """Return a page in the order of ids, reading no more rows than it takes to fill it."""
+        resource, limit = self._resource, query.limit
+        assert limit is not None
+        matches = matcher(resource.attributes, query)
+        page: list[Rendered] = []
+        after, at_most = query.marker, limit
+        while True:
+            rows = list(resource.select(snapshot, replace(query, after_id=after, at_most=at_most)))
+            shown = (view.show(row) for row in rows if view.sees(row))
+            page += [each for each in shown if matches(each)]
+            if len(rows) < at_most or len(page) >= limit:
+                return page[:limit]
+            after, at_most = resource.owned(rows[-1]).id, min(2 * at_most, MAX_ROWS_AT_ONCE)
+
     async def show(self, request: Request) -> Response:
         """Answer one object."""
         resource, id_ = self._resource, request.path_params["id"]
-        found = await self._store.read(lambda snapshot: resource.renderer(snapshot)(resource.get(snapshot, id_)))
+        acting = acting_in(request, self._project)
+
+        def look(snapshot: Snapshot) -> Rendered:
+            view = View(resource, snapshot, acting)
+            return view.show(view.get(id_))
+
+        found = await self._store.read(look)
         fields = [field for field in request.query_params.getlist("fields") if field]
         return JsonAnswer({resource.name: with_fields(found, fields)})
 
     async def create(self, request: Request) -> Response:
         """Create one object, or many in one transaction: either all of them or none."""
         resource = self._resource
-        project = _project(request) or self._project
+        acting = acting_in(request, self._project)
         body = await _body(request)
         many = resource.collection in body
         asked = [check_create(resource.name, resource.attributes, each) for each in self._asked(body)]
 
         def work(tx: Transaction) -> list[Rendered]:
-            render = resource.renderer(tx)
-            return [render(resource.create(tx, values, project)) for values in asked]
+            view = View(resource, tx, acting)
+            for values in asked:
+                view.check_create(values)
+            return [view.show(resource.create(tx, values, acting.project)) for values in asked]
 
-        made = await self._store.transact(work)
-        return JsonAnswer({resource.collection: made} if many else {resource.name: made[0]}, status_code=201)
+        def answer(made: list[Rendered]) -> Response:
+            return JsonAnswer({resource.collection: made} if many else {resource.name: made[0]}, status_code=201)
+
+        return await once(self._store, request, body, work, answer)
 
     async def update(self, request: Request) -> Response:
         """Change attributes of one object."""
         resource, id_ = self._resource, request.path_params["id"]
-        values = check_update(resource.name, resource.attributes, self._one(await _body(request)))
+        body = await _body(request)
+        values = check_update(resource.name, resource.attributes, self._one(body))
         expected = _expected_revision(request)
+        acting = acting_in(request, self._project)
 
         def work(tx: Transaction) -> Rendered:
-            self._require_revision(tx, id_, expected)
-            return resource.renderer(tx)(resource.update(tx, id_, values))
+            view = View(resource, tx, acting)
+            row = view.get(id_)
+            view.check_update(row, values)
+            self._require_revision(row, expected)
+            return view.show(resource.update(tx, id_, values))
 
-        return JsonAnswer({resource.name: await self._store.transact(work)})
+        return await once(self._store, request, body, work, lambda made: JsonAnswer({resource.name: made}))
 
     async def delete(self, request: Request) -> Response:
         """Delete one object."""
         id_ = request.path_params["id"]
         expected = _expected_revision(request)
+        acting = acting_in(request, self._project)
 
         def work(tx: Transaction) -> None:
-            self._require_revision(tx, id_, expected)
+            view = View(self._resource, tx, acting)
+            row = view.get(id_)
+            view.require(row, f"delete_{self._resource.name}")
+            self._require_revision(row, expected)
             self._resource.delete(tx, id_)
 
-        await self._store.transact(work)
-        return no_content()
+        return await once(self._store, request, None, work, lambda _: no_content())
 
     def _asked(self, body: Mapping[str, object]) -> list[object]:
         if self._resource.collection not in body:
@@ -148,18 +206,11 @@ class ResourcePages(Generic[T]):
             raise bad_request(f"Unable to find '{self._resource.name}' in request body")
         return body[self._resource.name]
 
-    def _require_revision(self, tx: Transaction, id_: str, expected: int | None) -> None:
-        current = self._resource.owned(self._resource.get(tx, id_)).revision_number
+    def _require_revision(self, row: T, expected: int | None) -> None:
+        current = self._resource.owned(row).revision_number
         if expected is not None and current != expected:
             message = f"Constrained to {expected}, but current revision is {current}"
             raise Conflict(message, kind="RevisionNumberConstraintFailed")
-
-
-def _project(request: Request) -> str | None:
-    project = request.headers.get("x-project-id")
-    if project is not None and len(project) > MAX_PROJECT_LENGTH:
-        raise bad_request(f"the header X-Project-Id is longer than {MAX_PROJECT_LENGTH} characters")
-    return project
 
 
 async def _body(request: Request) -> dict[str, object]:

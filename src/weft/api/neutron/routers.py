@@ -6,10 +6,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from weft.api.access import Access
 from weft.api.answers import JsonAnswer, read_json
 from weft.api.neutron.attributes import (
     STATE_UP,
     Attribute,
+    Level,
     bad_request,
     invalid_input,
     owned_attributes,
@@ -17,8 +19,11 @@ from weft.api.neutron.attributes import (
     shown,
 )
 from weft.api.neutron.listing import ListQuery, Rendered
+from weft.api.neutron.policy import Acting, View, acting_in
+from weft.api.neutron.ports import PORTS
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned, site_of
+from weft.api.neutron.subnets import SUBNETS
 from weft.api.neutron.values import Refused, identifier, only, strings
 from weft.api.routing import Operation
 from weft.intent.routers import (
@@ -35,15 +40,25 @@ from weft.model.ids import PortId, RouterId, SubnetId
 from weft.model.intent import Router, RouterInterface
 from weft.store import Snapshot, Store, Transaction
 
+_FOR_ADMINISTRATORS = Attribute(
+    only(False),
+    put=True,
+    filters=False,
+    sorts=False,
+    shown_to=Level.ADMINISTRATOR,
+    set_by=Level.ADMINISTRATOR,
+    default=False,
+)
+
 ATTRIBUTES = {
     **owned_attributes(),
     "admin_state_up": STATE_UP,
     "availability_zone_hints": Attribute(strings(255), filters=False, sorts=False),
     "availability_zones": shown(),
-    "distributed": Attribute(only(False), put=True, filters=False, sorts=False),
+    "distributed": _FOR_ADMINISTRATORS,
     "external_gateway_info": Attribute(only(None), put=True, filters=False, sorts=False),
     "flavor_id": Attribute(only(None), filters=False),
-    "ha": Attribute(only(False), put=True, filters=False, sorts=False),
+    "ha": _FOR_ADMINISTRATORS,
     "routes": Attribute(only([]), put=True, filters=False, sorts=False),
     "status": shown(filters=True, sorts=True),
 }
@@ -103,30 +118,37 @@ ROUTERS = Resource(
 class RouterInterfacePages:
     """Attaching and detaching subnets."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, project: str) -> None:
+        """`project` is what administrators act for who name none."""
         self._store = store
+        self._project = project
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
+        path = "/v2.0/routers/{id}"
         return [
-            Operation("PUT", "/v2.0/routers/{id}/add_router_interface", self.add),
-            Operation("PUT", "/v2.0/routers/{id}/remove_router_interface", self.remove),
+            Operation("PUT", f"{path}/add_router_interface", self.add, Access.USER),
+            Operation("PUT", f"{path}/remove_router_interface", self.remove, Access.USER),
         ]
 
     async def add(self, request: Request) -> Response:
         """Attach a subnet."""
-        return await self._change(request, add_interface)
+        return await self._change(request, "add_router_interface", add_interface)
 
     async def remove(self, request: Request) -> Response:
         """Detach a subnet."""
-        return await self._change(request, remove_interface)
+        return await self._change(request, "remove_router_interface", remove_interface)
 
-    async def _change(self, request: Request, change: Callable[..., RouterInterface]) -> Response:
+    async def _change(self, request: Request, action: str, change: Callable[..., RouterInterface]) -> Response:
         router_id = RouterId(request.path_params["id"])
+        acting = acting_in(request, self._project)
         named = _named_interface(await read_json(request, dict[str, object]))
 
         def work(tx: Transaction) -> Mapping[str, Any]:
-            router = ROUTERS.get(tx, router_id)
+            view = View(ROUTERS, tx, acting)
+            router = view.get(router_id)
+            view.require(router, action)
+            _require_visible(tx, acting, named)
             interface = change(tx, router_id, **named)
             return {
                 "id": router_id,
@@ -138,6 +160,14 @@ class RouterInterfacePages:
             }
 
         return JsonAnswer(await self._store.transact(work))
+
+
+def _require_visible(tx: Transaction, acting: Acting, named: Mapping[str, str]) -> None:
+    """Raise NotFound for a subnet or a port that the caller may not see."""
+    if "subnet_id" in named:
+        View(SUBNETS, tx, acting).get(named["subnet_id"])
+    if "port_id" in named:
+        View(PORTS, tx, acting).get(named["port_id"])
 
 
 def _named_interface(body: Mapping[str, object]) -> Mapping[str, SubnetId | PortId]:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable
 from functools import cache
 
-from weft.api.neutron.attributes import NETWORK_ID, Attribute, owned_attributes, project_of, shown
+from weft.api.neutron.attributes import NETWORK_ID, Attribute, Level, owned_attributes, project_of, shown
 from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned
 from weft.api.neutron.values import address, addresses, boolean, cidr, host_routes, one_of, only, or_none, pools
 from weft.intent.subnets import SubnetChanges, SubnetSpec, create_subnet, delete_subnet, update_subnet
+from weft.intent.visibility import network_visible
 from weft.model.errors import Invalid
 from weft.model.ids import NetworkId, SubnetId
 from weft.model.intent import Subnet
@@ -27,8 +28,8 @@ ATTRIBUTES = {
     "ipv6_address_mode": Attribute(only(None)),
     "ipv6_ra_mode": Attribute(only(None)),
     "router:external": shown(),
-    "segment_id": Attribute(only(None), put=True),
-    "service_types": Attribute(only([]), put=True, filters=False, sorts=False),
+    "segment_id": Attribute(only(None), put=True, shown_to=Level.ADMINISTRATOR, set_by=Level.ADMINISTRATOR),
+    "service_types": Attribute(only([]), put=True, filters=False, sorts=False, set_by=Level.ADMINISTRATOR, default=[]),
     "subnetpool_id": Attribute(only(None)),
     "use_default_subnetpool": Attribute(only(False), filters=False, sorts=False),
 }
@@ -68,6 +69,11 @@ def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Subnet]:
         return [found] if found else []
     network_id = query.only("network_id")
     return snapshot.subnets(None if network_id is None else NetworkId(network_id))
+
+
+def _shared(snapshot: Snapshot, subnet: Subnet, project: str) -> bool:
+    network = snapshot.network(subnet.network_id)
+    return network is not None and network_visible(snapshot, network, project)
 
 
 def renderer(snapshot: Snapshot) -> Callable[[Subnet], Rendered]:
@@ -116,4 +122,7 @@ SUBNETS = Resource(
     create=_create,
     update=lambda tx, id_, values: update_subnet(tx, SubnetId(id_), SubnetChanges(**renamed(values, _FIELDS))),
     delete=lambda tx, id_: delete_subnet(tx, SubnetId(id_)),
+    shared=_shared,
+    network_of=lambda row: row.network_id,
+    in_own_networks_only=True,
 )

@@ -1,12 +1,15 @@
 """Tags: words that people hang on any object."""
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from weft.api.access import Access
 from weft.api.answers import JsonAnswer, no_content, read_json
 from weft.api.neutron.attributes import bad_request, invalid_input
+from weft.api.neutron.policy import Acting, View, acting_in
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.values import Refused, strings
 from weft.api.routing import Operation
@@ -21,76 +24,85 @@ T = TypeVar("T")
 class TagPages(Generic[T]):
     """The pages of the tags of one resource's objects."""
 
-    def __init__(self, resource: Resource[T], store: Store) -> None:
+    def __init__(self, resource: Resource[T], store: Store, project: str) -> None:
+        """`project` is what administrators act for who name none."""
         self._resource = resource
         self._store = store
+        self._project = project
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
         tags = f"/v2.0/{self._resource.collection}" + "/{id}/tags"
         return [
-            Operation("GET", tags, self.index),
-            Operation("PUT", tags, self.replace),
-            Operation("POST", tags, self.extend),
-            Operation("DELETE", tags, self.clear),
-            Operation("GET", tags + "/{tag}", self.check),
-            Operation("PUT", tags + "/{tag}", self.add),
-            Operation("DELETE", tags + "/{tag}", self.remove),
+            Operation("GET", tags, self.index, Access.USER),
+            Operation("PUT", tags, self.replace, Access.USER),
+            Operation("POST", tags, self.extend, Access.USER),
+            Operation("DELETE", tags, self.clear, Access.USER),
+            Operation("GET", tags + "/{tag}", self.check, Access.USER),
+            Operation("PUT", tags + "/{tag}", self.add, Access.USER),
+            Operation("DELETE", tags + "/{tag}", self.remove, Access.USER),
         ]
 
     async def index(self, request: Request) -> Response:
         """Answer an object's tags."""
-        id_ = request.path_params["id"]
-        return JsonAnswer({"tags": await self._store.read(lambda snapshot: sorted(self._tags(snapshot, id_)))})
+        return JsonAnswer({"tags": await self._read(request)})
 
     async def replace(self, request: Request) -> Response:
         """Make the body an object's tags."""
         tags = await _tags_of(request)
-        await self._store.transact(lambda tx: self._put(tx, request.path_params["id"], set(tags)))
+        await self._change(request, lambda _: set(tags))
         return JsonAnswer({"tags": tags})
 
     async def extend(self, request: Request) -> Response:
         """Add the body's tags to an object's."""
         tags = await _tags_of(request)
-        id_ = request.path_params["id"]
-        await self._store.transact(lambda tx: self._put(tx, id_, self._tags(tx, id_) | set(tags)))
+        await self._change(request, lambda present: present | set(tags))
         return JsonAnswer({"tags": tags})
 
     async def clear(self, request: Request) -> Response:
         """Take all tags off an object."""
-        await self._store.transact(lambda tx: self._put(tx, request.path_params["id"], set()))
+        await self._change(request, lambda _: set())
         return no_content()
 
     async def check(self, request: Request) -> Response:
         """Answer whether an object has a tag."""
-        id_, tag = request.path_params["id"], request.path_params["tag"]
-        await self._store.read(lambda snapshot: _require(self._tags(snapshot, id_), tag))
+        _require(set(await self._read(request)), request.path_params["tag"])
         return no_content()
 
     async def add(self, request: Request) -> Response:
         """Hang a tag on an object."""
-        id_, tags = request.path_params["id"], _checked([request.path_params["tag"]])
-        await self._store.transact(lambda tx: self._put(tx, id_, self._tags(tx, id_) | set(tags)))
+        tags = _checked([request.path_params["tag"]])
+        await self._change(request, lambda present: present | set(tags))
         return JsonAnswer(None, status_code=201)
 
     async def remove(self, request: Request) -> Response:
         """Take a tag off an object."""
-        id_, tag = request.path_params["id"], request.path_params["tag"]
+        tag = request.path_params["tag"]
 
-        def work(tx: Transaction) -> None:
-            tags = self._tags(tx, id_)
-            _require(tags, tag)
-            self._put(tx, id_, tags - {tag})
+        def without(present: set[str]) -> set[str]:
+            _require(present, tag)
+            return present - {tag}
 
-        await self._store.transact(work)
+        await self._change(request, without)
         return no_content()
 
-    def _tags(self, snapshot: Snapshot, id_: str) -> set[str]:
-        return set(self._resource.owned(self._resource.get(snapshot, id_)).tags)
+    async def _read(self, request: Request) -> list[str]:
+        acting, id_ = acting_in(request, self._project), request.path_params["id"]
+        return await self._store.read(lambda snapshot: sorted(self._row(snapshot, acting, id_)[1]))
 
-    def _put(self, tx: Transaction, id_: str, tags: set[str]) -> None:
-        self._resource.get(tx, id_)
-        self._resource.update(tx, id_, {"tags": tuple(sorted(tags))})
+    async def _change(self, request: Request, change: Callable[[set[str]], set[str]]) -> None:
+        acting, id_ = acting_in(request, self._project), request.path_params["id"]
+
+        def work(tx: Transaction) -> None:
+            row, tags = self._row(tx, acting, id_)
+            View(self._resource, tx, acting).require(row, f"update_{self._resource.name}")
+            self._resource.update(tx, id_, {"tags": tuple(sorted(change(tags)))})
+
+        await self._store.transact(work)
+
+    def _row(self, snapshot: Snapshot, acting: Acting, id_: str) -> tuple[T, set[str]]:
+        row = View(self._resource, snapshot, acting).get(id_)
+        return row, set(self._resource.owned(row).tags)
 
 
 async def _tags_of(request: Request) -> list[str]:
