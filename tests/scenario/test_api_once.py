@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from api_server import ADMIN, ApiServer, api_server
+from msgspec import Raw
 
 from weft.intent.kept_answers import KEPT_S, KeptAnswer
 from weft.intent.operations import Asked, accept, operation_of
@@ -181,7 +182,20 @@ async def test_an_operation_is_its_projects_own(server: ApiServer) -> None:
 async def test_too_many_operations_are_refused(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("weft.intent.operations.MAX_PENDING", 1)
     monkeypatch.setattr("weft.api.operations.AT_ONCE", 0)
-    asked = Asked(method="POST", path="/v2.0/ports")
+    asked = Asked(method="POST", path="/v2.0/ports", body=Raw(b"{}"))
     await server.store.transact(lambda tx: accept(tx, asked, accepted_by=ADMIN))
     with pytest.raises(Transient, match="1 operations wait"):
         await server.store.transact(lambda tx: accept(tx, asked, accepted_by=ADMIN))
+
+
+async def test_a_change_and_a_deletion_under_a_key_are_answered_again_although_they_could_not_be_done_again(
+    server: ApiServer,
+) -> None:
+    network, _ = await server.make_network()
+    port = f"/v2.0/ports/{(await create(server, network)).json()['port']['id']}"
+    matching = {"If-Match": "revision_number=0", "Idempotency-Key": "change"}
+    changes = [await server.answer("PUT", port, json={"port": {"name": "x"}}, headers=matching) for _ in range(2)]
+    assert [answer.status_code for answer in changes] == [200, 200]
+    assert changes[0].content == changes[1].content
+    deletions = [await server.answer("DELETE", port, headers=KEY) for _ in range(2)]
+    assert [(answer.status_code, answer.content) for answer in deletions] == [(204, b"")] * 2

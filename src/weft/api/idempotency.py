@@ -119,9 +119,9 @@ def _end(
 
 def _replayed(kept: KeptAnswer) -> Response:
     headers = REPLAYED if kept.location is None else {**REPLAYED, "Location": kept.location}
-    if kept.body is None:
+    if not kept.content:
         return Response(status_code=kept.status, headers=headers)
-    return Response(bytes(kept.body), status_code=kept.status, headers=headers, media_type="application/json")
+    return Response(kept.content, status_code=kept.status, headers=headers, media_type="application/json")
 
 
 def _accepted(operation: Operation) -> Response:
@@ -158,7 +158,7 @@ def _asked(request: Request, body: object) -> Asked:
         path=request.url.path,
         query=request.url.query,
         headers={name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers},
-        body=None if body is None else msgspec.Raw(msgspec.json.encode(body)),
+        body=msgspec.Raw(msgspec.json.encode(body)),
         project_id=user.project_id,
         user_id=user.user_id,
         roles=tuple(sorted(user.roles)),

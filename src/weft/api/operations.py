@@ -125,7 +125,7 @@ class OperationWorker:
     async def _made(self, operation: Operation) -> int:
         """Make an operation's request and return the status of its answer; raise what its page raises."""
         messages: list[Message] = []
-        body = b"" if operation.asked.body is None else bytes(operation.asked.body)
+        body = bytes(operation.asked.body)
 
         async def receive() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}

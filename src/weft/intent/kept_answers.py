@@ -13,6 +13,7 @@ KEPT_S = 86_400.0
 """How long an answer is kept, at least."""
 BUCKET_S = 3_600.0
 """Answers are forgotten by the hour in which they were given, so that nobody has to look through all of them."""
+NULL = b"null"
 MAX_FORGOTTEN_AT_ONCE = 500
 """In one transaction: the writer is shared."""
 FORGOTTEN_HOURS = 24 * 30
@@ -20,7 +21,7 @@ FORGOTTEN_HOURS = 24 * 30
 
 
 class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer, and the request that it was given to. `body` is JSON; None: the answer had no body."""
+    """An answer, and the request that it was given to. `body` is JSON; null: the answer had no body."""
 
     id: str
     key: str
@@ -28,9 +29,14 @@ class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     """Of the request: another one must not use the key."""
     status: int
-    body: msgspec.Raw | None = None
+    body: msgspec.Raw
     location: str | None = None
     at: float
+
+    @property
+    def content(self) -> bytes:
+        """The answer's body; empty if it had none."""
+        return b"" if bytes(self.body) == NULL else bytes(self.body)
 
 
 def kept_answer(snapshot: Snapshot, key: str, now: float) -> KeptAnswer | None:
@@ -61,7 +67,7 @@ def keep_answer(
         key=key,
         fingerprint=fingerprint,
         status=status,
-        body=msgspec.Raw(body) if body else None,
+        body=msgspec.Raw(body or NULL),
         location=location,
         at=tx.clock(),
     )

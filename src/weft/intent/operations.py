@@ -31,13 +31,13 @@ class OperationState(StrEnum):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request that an operation is to make, and who made it. `body` is JSON; None: the request has none."""
+    """The request that an operation is to make, and who made it. `body` is JSON; null: the request has none."""
 
     method: str
     path: str
     query: str = ""
     headers: Mapping[str, str] = {}
-    body: msgspec.Raw | None = None
+    body: msgspec.Raw
     project_id: str | None = None
     user_id: str = ""
     roles: tuple[str, ...] = ()
