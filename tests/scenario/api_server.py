@@ -2,7 +2,7 @@
 
 import contextlib
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import httpx
 from api_stream import Stream
 
 from weft.api.app import Api
+from weft.api.auth.credential import TokenSource
 from weft.api.native.fabric import Plans
 from weft.store import Store
 
@@ -78,7 +79,11 @@ class ApiServer:
 
 @contextlib.asynccontextmanager
 async def api_server(
-    folder: Path, *, heartbeat_s: float = 60.0, plans: Plans | None = None
+    folder: Path,
+    *,
+    heartbeat_s: float = 60.0,
+    plans: Plans | None = None,
+    sources: Iterable[TokenSource] = (),
 ) -> AsyncIterator[ApiServer]:
     """Run an API on a new store that holds the example inventory."""
     clock = Clock()
@@ -86,7 +91,7 @@ async def api_server(
     if not path.exists():
         path.write_bytes(await _empty_database(folder))
     store = await Store.open(f"sqlite:///{path}", clock=clock)
-    api = Api(store, plans or dict, admin_tokens=[ADMIN], clock=clock, heartbeat_s=heartbeat_s)
+    api = Api(store, plans or dict, admin_tokens=[ADMIN], sources=sources, clock=clock, heartbeat_s=heartbeat_s)
     transport = httpx.ASGITransport(api.app)
     async with api.running(), httpx.AsyncClient(transport=transport, base_url="http://weft.example:9696") as http:
         server = ApiServer(api, store, clock, http)

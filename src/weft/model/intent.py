@@ -38,6 +38,14 @@ class RealizationState(StrEnum):
     GONE = "gone"
 
 
+class Ipv6Mode(StrEnum):
+    """How hosts of an IPv6 subnet come by their addresses; by all but the first from their MAC (RFC 4291, EUI-64)."""
+
+    DHCPV6_STATEFUL = "dhcpv6-stateful"
+    DHCPV6_STATELESS = "dhcpv6-stateless"
+    SLAAC = "slaac"
+
+
 class Owned(msgspec.Struct, frozen=True, kw_only=True):
     """What every intent object carries, under Neutron's names."""
 
@@ -58,6 +66,7 @@ class Router(Owned, frozen=True, kw_only=True):
     vrf: str
     l3vni: Vni
     admin_state_up: bool = True
+    zone_hints: tuple[str, ...] = ()
 
 
 class Network(Owned, frozen=True, kw_only=True):
@@ -77,6 +86,10 @@ class Network(Owned, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     hold_s: float | None = 0.0
     """How long the name of a deleted port keeps its addresses and MAC, for a port of that name; None: for ever."""
+    port_security_enabled: bool = True
+    """What its ports have unless they say otherwise."""
+    dns_domain: str = ""
+    zone_hints: tuple[str, ...] = ()
 
 
 class AddressRange(msgspec.Struct, frozen=True):
@@ -117,6 +130,15 @@ class Subnet(Owned, frozen=True, kw_only=True):
     host_routes: tuple[HostRoute, ...] = ()
     reserved: tuple[Reservation, ...] = ()
     """Apart from each other, in the order of addresses."""
+    ipv6_ra_mode: Ipv6Mode | None = None
+    """What the router's advertisements tell hosts to do."""
+    ipv6_address_mode: Ipv6Mode | None = None
+
+    @property
+    def addresses_follow_macs(self) -> bool:
+        """Whether hosts make their addresses of their MACs; then nothing is picked, and nothing can be asked for."""
+        modes = {self.ipv6_address_mode, self.ipv6_ra_mode}
+        return bool(modes & {Ipv6Mode.SLAAC, Ipv6Mode.DHCPV6_STATELESS})
 
 
 class RouterInterface(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +157,30 @@ class FixedIp(msgspec.Struct, frozen=True):
     address: IPAddress
 
 
-class Port(Owned, frozen=True, kw_only=True):
+class AddressPair(msgspec.Struct, frozen=True):
+    """An address or prefix that a port may use besides its own, as the sender of what it says."""
+
+    ip_address: str
+    mac: Mac
+
+
+class DhcpOption(msgspec.Struct, frozen=True):
+    """An option that DHCP shall give to a port."""
+
+    name: str
+    value: str
+    ip_version: int = 4
+
+
+class PreparedBinding(msgspec.Struct, frozen=True):
+    """A node that a port may move to, or has moved from: known, and carrying nothing."""
+
+    node: NodeName
+    vnic_type: str = "normal"
+    profile: Mapping[str, object] = {}
+
+
+class Port(Owned, frozen=True, kw_only=True, omit_defaults=True):
     """What is an instance's own for life: a name, a MAC, addresses, an owner, labels. Outlives its bindings.
 
     What becomes of it on which node is its weft.ports.lifecycle.Lifecycle.
@@ -150,6 +195,15 @@ class Port(Owned, frozen=True, kw_only=True):
     admin_state_up: bool = True
     port_security_enabled: bool = True
     labels: Mapping[str, str] = {}
+    allowed_address_pairs: tuple[AddressPair, ...] = ()
+    extra_dhcp_opts: tuple[DhcpOption, ...] = ()
+    dns_name: str = ""
+    dns_domain: str = ""
+    vnic_type: str = "normal"
+    """As its next binding shall be; a binding keeps its own."""
+    profile: Mapping[str, object] = {}
+    prepared: tuple[PreparedBinding, ...] = ()
+    """Its bindings that Neutron calls inactive."""
 
 
 class LeafVlan(msgspec.Struct, frozen=True, kw_only=True):

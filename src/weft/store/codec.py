@@ -13,13 +13,17 @@ import msgspec
 
 from weft.model.ids import NetworkId, PortId, SubnetId
 from weft.model.intent import (
+    AddressPair,
     AddressRange,
+    DhcpOption,
     FixedIp,
     HistoryEntry,
     HostRoute,
+    Ipv6Mode,
     Network,
     Owned,
     Port,
+    PreparedBinding,
     Reservation,
     Subnet,
 )
@@ -77,6 +81,8 @@ class _StoredSubnet(Owned, frozen=True, kw_only=True):
     dns_nameservers: tuple[str, ...] = ()
     host_routes: tuple[_StoredRoute, ...] = ()
     reserved: tuple[_StoredReservation, ...] = ()
+    ipv6_ra_mode: Ipv6Mode | None = None
+    ipv6_address_mode: Ipv6Mode | None = None
 
 
 class _StoredIp(msgspec.Struct, frozen=True):
@@ -94,6 +100,13 @@ class _StoredPort(Owned, frozen=True, kw_only=True):
     admin_state_up: bool = True
     port_security_enabled: bool = True
     labels: Mapping[str, str] = {}
+    allowed_address_pairs: tuple[AddressPair, ...] = ()
+    extra_dhcp_opts: tuple[DhcpOption, ...] = ()
+    dns_name: str = ""
+    dns_domain: str = ""
+    vnic_type: str = "normal"
+    profile: Mapping[str, object] = {}
+    prepared: tuple[PreparedBinding, ...] = ()
 
 
 @lru_cache(maxsize=4096)
