@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from weft.ipam.plan import is_host
+from weft.ipam.reservations import reservation_of
 from weft.model.addresses import IPAddress
 from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, SubnetId
@@ -99,12 +100,24 @@ def _placed(spec: FixedIpSpec, network_id: NetworkId, subnets: Sequence[Subnet])
 
 
 def _take(tx: Transaction, network_id: NetworkId, subnet: Subnet, address: IPAddress | None) -> FixedIp:
+    if address is not None:
+        _check_not_reserved(subnet, address)
     number = tx.take_address(subnet, None if address is None else int(address))
     if number is not None:
         return FixedIp(subnet.id, _address(subnet, number))
     if address is None:
         raise _exhausted(tx, network_id, [subnet])
     raise address_in_use(str(address), subnet.id)
+
+
+def _check_not_reserved(subnet: Subnet, address: IPAddress) -> None:
+    """Refuse a reserved address, unless it is the gateway: what is kept for a port's name is in its claim already."""
+    reservation = reservation_of(subnet, address)
+    if reservation is None or address == subnet.gateway:
+        return
+    why = reservation.reason or (reservation.port_name and f"for port '{reservation.port_name}'") or "no reason given"
+    message = f"IP address {address} of subnet {subnet.id} is reserved: {why}"
+    raise Conflict(f"{message}. Ask for another, or end the reservation", kind="IpAddressReserved")
 
 
 def _address(subnet: Subnet, number: int) -> IPAddress:

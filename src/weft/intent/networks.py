@@ -5,12 +5,15 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from weft.intent.held import forget_subnet
+from weft.intent.plan import forget_owner, unplan_subnet
 from weft.intent.rows import changed, given, network_of
 from weft.intent.sites import check_vni, choose_vni, fabric_of
 from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, SiteName, Vlan, Vni
 from weft.model.intent import Network, NetworkType
 from weft.model.inventory import FabricPools
+from weft.model.plan import Level, Owner
 from weft.store import Transaction
 
 MIN_MTU_BYTES = 68
@@ -113,7 +116,10 @@ def delete_network(tx: Transaction, network_id: NetworkId) -> None:
         )
         raise Conflict(message, kind="NetworkInUse")
     for subnet in tx.subnets(network_id):
+        unplan_subnet(tx, subnet.id)
+        forget_subnet(tx, subnet)
         tx.delete_subnet(subnet.id)
+    forget_owner(tx, Owner(Level.NETWORK, network_id))
     tx.delete_network(network_id)
 
 

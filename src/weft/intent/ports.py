@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from weft.intent.addresses import FixedIpSpec, assign, let_rest
+from weft.intent.held import claim, give_up
 from weft.intent.placement import hold_vlan, let_go_of_vlan, owed_on
 from weft.intent.rows import changed, given, network_of, port_of
 from weft.model import steps
@@ -92,11 +93,14 @@ def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API) -> PortVie
     network = network_of(tx, spec.network_id)
     port_id = PortId(tx.new_id())
     now = tx.clock()
+    claimed = claim(tx, network, spec.project_id, spec.name, spec.fixed_ips)
+    wanted = claimed.wanted(spec.fixed_ips, tx.subnets(network.id))
+    mac = spec.mac or claimed.mac
     port = Port(
         id=port_id,
         network_id=network.id,
-        mac=_fresh_mac(tx, network.id) if spec.mac is None else _free_mac(tx, network.id, spec.mac),
-        fixed_ips=assign(tx, network.id, spec.fixed_ips),
+        mac=_fresh_mac(tx, network.id) if mac is None else _free_mac(tx, network.id, mac),
+        fixed_ips=assign(tx, network.id, wanted, held=claimed.ips),
         device_id=spec.device_id,
         device_owner=spec.device_owner,
         admin_state_up=spec.admin_state_up,
@@ -211,7 +215,7 @@ def remove_port(tx: Transaction, view: PortView, *, actor: str = API) -> None:
     """Delete a port's row; its addresses rest, its VLANs too where it was the last."""
     _remember(tx, lifecycle.release(view.life, now=tx.clock(), actor=actor))
     tx.delete_port(view)
-    let_rest(tx, view.port.fixed_ips)
+    give_up(tx, view.port)
     for binding in view.life.bindings:
         let_go_of_vlan(tx, binding.node, view.port.network_id)
 

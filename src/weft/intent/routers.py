@@ -3,12 +3,14 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from weft.intent.plan import check_routable, forget_owner
 from weft.intent.ports import ROUTER_INTERFACE, FixedIpSpec, PortSpec, create_port, remove_port, write_port
 from weft.intent.rows import changed, given, network_of, port_of, router_of, subnet_of
 from weft.intent.sites import check_vni, choose_vni, fabric_of
 from weft.model.errors import Conflict, Invalid, NotFound
 from weft.model.ids import PortId, RouterId, SiteName, SubnetId, Vni
 from weft.model.intent import Router, RouterInterface, Subnet, overlap
+from weft.model.plan import Level, Owner
 from weft.store import PortView, Transaction
 
 
@@ -73,6 +75,7 @@ def delete_router(tx: Transaction, router_id: RouterId) -> None:
     if interfaces:
         ports = ", ".join(interface.port_id for interface in interfaces)
         raise Conflict(f"Router {router_id} has ports still attached: {ports}", kind="RouterInUse")
+    forget_owner(tx, Owner(Level.ROUTER, router_id))
     tx.delete_router(router_id)
 
 
@@ -131,6 +134,7 @@ def _check_attachable(tx: Transaction, router: Router, subnet: Subnet) -> None:
     network = network_of(tx, subnet.network_id)
     if network.site != router.site:
         raise _bad(f"subnet {subnet.id} is in site '{network.site}', router {router.id} in site '{router.site}'")
+    check_routable(tx, router.id, subnet)
     for interface in tx.router_interfaces():
         if interface.router_id == router.id:
             if interface.subnet_id == subnet.id:

@@ -3,6 +3,8 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from weft.intent.held import forget_subnet
+from weft.intent.plan import plan_subnet, unplan_subnet
 from weft.intent.rows import changed, given, network_of, subnet_of
 from weft.ipam.plan import check_gateway, check_pools, check_prefix, default_gateway, default_pools, overlapping
 from weft.model.addresses import IPAddress, IPNetwork
@@ -76,6 +78,7 @@ def create_subnet(tx: Transaction, spec: SubnetSpec) -> Subnet:
         created_at=now,
         updated_at=now,
     )
+    plan_subnet(tx, network, subnet)
     tx.put_subnet(subnet)
     return subnet
 
@@ -104,6 +107,8 @@ def delete_subnet(tx: Transaction, subnet_id: SubnetId) -> None:
             "subnet."
         )
         raise Conflict(message, kind="SubnetInUse")
+    unplan_subnet(tx, subnet.id)
+    forget_subnet(tx, subnet)
     tx.delete_subnet(subnet.id)
 
 

@@ -38,6 +38,7 @@ class AddressPool:
         self._outside: set[int] = set()
         self._resting: list[tuple[float, int]] = []
         self._until: dict[int, float] = {}
+        self._recalled: dict[int, float | None] = {}
         self._cursor = 0
         self._taken = 0
         highest = -1
@@ -81,12 +82,19 @@ class AddressPool:
         return self._address(index)
 
     def take(self, address: int, now: float) -> bool:
-        """Take this address, in the ranges or not; False if it is taken or resting."""
+        """Take this address, in the ranges or not; False if it is taken, or resting and not recalled."""
         self._wake(now)
+        if address in self._recalled and address in self._until:
+            self._recalled[address] = self._until.pop(address)
+            return True
         return self._take(address)
 
     def release(self, address: int) -> None:
-        """Make a taken or resting address free at once."""
+        """Make a taken or resting address free at once; one that was recalled rests again."""
+        until = self._recalled.pop(address, None)
+        if until is not None:
+            self.rest(address, until)
+            return
         self._until.pop(address, None)
         index = self._index(address)
         if index is None:
@@ -104,9 +112,19 @@ class AddressPool:
 
     def rest(self, address: int, until: float) -> None:
         """Keep a taken address from being used before `until` (Unix seconds); then it is free."""
+        self._recalled.pop(address, None)
         self._take(address)
         self._until[address] = until
         heapq.heappush(self._resting, (until, address))
+
+    def recall(self, address: int) -> None:
+        """Let a resting address be taken, by whom it rests for; until then it still rests."""
+        if address in self._until:
+            self._recalled[address] = None
+
+    def settle(self, address: int) -> None:
+        """Remember no longer that an address was recalled: its being taken is durable."""
+        self._recalled.pop(address, None)
 
     def hold(self, address: int) -> None:
         """Note that an address is taken, and not by us; it may have rested, or be taken already."""
