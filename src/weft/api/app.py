@@ -21,7 +21,7 @@ from weft.api.native.operations import OperationPages
 from weft.api.native.ports import PortPages
 from weft.api.native.status import StatusPages
 from weft.api.native.watch import WatchPages
-from weft.api.neutron import discovery
+from weft.api.neutron import discovery, pages
 from weft.api.neutron.networks import NETWORKS
 from weft.api.neutron.ports import PORTS
 from weft.api.neutron.resource import ResourcePages
@@ -108,6 +108,7 @@ class Api:
             *TagPages(NETWORKS, store, self._project).operations(),
             *TagPages(SUBNETS, store, self._project).operations(),
             *TagPages(ROUTERS, store, self._project).operations(),
+            *pages.operations(store, self._project),
         ]
 
     async def _node_by_token(self, sha256: str) -> NodeName | None:

@@ -195,6 +195,7 @@ class Port(Owned, frozen=True, kw_only=True, omit_defaults=True):
     admin_state_up: bool = True
     port_security_enabled: bool = True
     labels: Mapping[str, str] = {}
+    security_groups: tuple[str, ...] = ()
     allowed_address_pairs: tuple[AddressPair, ...] = ()
     extra_dhcp_opts: tuple[DhcpOption, ...] = ()
     dns_name: str = ""

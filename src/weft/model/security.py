@@ -4,6 +4,8 @@ import uuid
 from enum import StrEnum
 from functools import lru_cache
 
+import msgspec
+
 from weft.model.intent import Owned
 
 DEFAULT_GROUP = "default"
@@ -57,10 +59,11 @@ class SecurityGroupRule(Owned, frozen=True, kw_only=True):
     port_range_max: int | None = None
     """The last port, or the ICMP code."""
     remote_ip_prefix: str | None = None
+    """As it was given: may have host bits."""
     remote_group_id: str | None = None
 
 
-class SecurityGroupMember(Owned, frozen=True, kw_only=True):
+class SecurityGroupMember(msgspec.Struct, frozen=True, kw_only=True):
     """A port in a group that is not the default group of the port's project."""
 
     port_id: str

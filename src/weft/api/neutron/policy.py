@@ -107,6 +107,7 @@ class View(Generic[T]):
     def check_update(self, row: T, values: Values) -> None:
         """Raise Forbidden for an object or an attribute that the caller may not change."""
         self.require(row, f"update_{self._resource.name}")
+        self._check_named(values)
         self._check_attributes("update", values, in_own_network=self._in_own_network(row))
 
     def check_create(self, values: Values) -> None:
@@ -120,11 +121,17 @@ class View(Generic[T]):
                     "Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires "
                     "admin privileges"
                 )
+        self._check_named(values)
         network = self._network_named(values)
         in_own_network = network is not None and network.project_id == acting.project
         if self._resource.in_own_networks_only and not in_own_network:
             raise denied(f"rule:create_{self._resource.name}")
         self._check_attributes("create", values, in_own_network=in_own_network)
+
+    def _check_named(self, values: Values) -> None:
+        project = self._acting.seen_by
+        if project is not None and self._resource.check_named is not None:
+            self._resource.check_named(self._snapshot, values, project)
 
     def _check_attributes(self, action: str, values: Values, *, in_own_network: bool) -> None:
         level = self._acting.level(in_own_network=in_own_network)

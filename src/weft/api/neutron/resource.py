@@ -40,6 +40,8 @@ class Resource(Generic[T]):
 
     name: str
     collection: str
+    path: str = ""
+    """Of the collection in URLs, where that is not its name."""
     noun: str
     """As it stands in errors: Port in PortNotFound."""
     attributes: Mapping[str, Attribute]
@@ -62,6 +64,13 @@ class Resource(Generic[T]):
     """Whether a project creates objects in networks of its own only, not in shared ones."""
     services_write: bool = False
     """Whether other services may change what projects own."""
+    check_named: Callable[[Snapshot, Values, str], None] | None = None
+    """Raises NotFound for objects that a request's values name and that the project may not use."""
+
+    @property
+    def url_path(self) -> str:
+        """The path of the collection."""
+        return f"/v2.0/{self.path or self.collection}"
 
     def get(self, snapshot: Snapshot, id_: str) -> T:
         """Return the row of an id; raise NotFound in Neutron's words."""
@@ -82,7 +91,7 @@ class ResourcePages(Generic[T]):
 
     def operations(self) -> list[Operation]:
         """Return the operations of the collection and of each object."""
-        collection = f"/v2.0/{self._resource.collection}"
+        collection = self._resource.url_path
         return [
             Operation("POST", collection, self.create, Access.USER),
             Operation("GET", collection, self.index, Access.USER),

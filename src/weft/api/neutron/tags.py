@@ -32,7 +32,7 @@ class TagPages(Generic[T]):
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
-        tags = f"/v2.0/{self._resource.collection}" + "/{id}/tags"
+        tags = self._resource.url_path + "/{id}/tags"
         return [
             Operation("GET", tags, self.index, Access.USER),
             Operation("PUT", tags, self.replace, Access.USER),

@@ -1,0 +1,17 @@
+"""The pages of everything that Neutron's clients ask for besides networks, subnets, ports and routers."""
+
+from weft.api.neutron.resource import ResourcePages
+from weft.api.neutron.security_groups import SECURITY_GROUPS, SecurityGroupPages
+from weft.api.neutron.security_rules import SECURITY_GROUP_RULES
+from weft.api.neutron.tags import TagPages
+from weft.api.routing import Operation
+from weft.store import Store
+
+
+def operations(store: Store, project: str) -> list[Operation]:
+    """Return the operations; `project` is what administrators act for who name none."""
+    return [
+        *SecurityGroupPages(SECURITY_GROUPS, store, project).operations(),
+        *ResourcePages(SECURITY_GROUP_RULES, store, project).operations(),
+        *TagPages(SECURITY_GROUPS, store, project).operations(),
+    ]
