@@ -10,7 +10,9 @@ import httpx
 from api_stream import Stream
 
 from weft.api.app import Api
+from weft.api.auth.authenticator import Authentication
 from weft.api.auth.credential import TokenSource
+from weft.api.auth.token_file import AdminTokens
 from weft.api.native.fabric import Plans
 from weft.store import Store
 
@@ -91,7 +93,8 @@ async def api_server(
     if not path.exists():
         path.write_bytes(await _empty_database(folder))
     store = await Store.open(f"sqlite:///{path}", clock=clock)
-    api = Api(store, plans or dict, admin_tokens=[ADMIN], sources=sources, clock=clock, heartbeat_s=heartbeat_s)
+    authentication = Authentication(sources=(AdminTokens([ADMIN]), *sources))
+    api = Api(store, plans or dict, authentication=authentication, clock=clock, heartbeat_s=heartbeat_s)
     transport = httpx.ASGITransport(api.app)
     async with api.running(), httpx.AsyncClient(transport=transport, base_url="http://weft.example:9696") as http:
         server = ApiServer(api, store, clock, http)

@@ -11,6 +11,7 @@ from keystone_process import PASSWORD, Keystone, running_keystone
 
 from weft.api.access import Caller, Role, Unauthenticated, User
 from weft.api.app import Api
+from weft.api.auth.authenticator import Authentication
 from weft.api.auth.credential import Credential
 from weft.api.auth.keystone import KeystoneSettings, KeystoneTokens
 from weft.api.auth.remote import Remote
@@ -123,7 +124,7 @@ async def test_a_server_whose_own_password_is_wrong_says_that_it_cannot_tell(clo
 
 async def test_the_api_lets_in_whom_keystone_knows(cloud: Cloud, tokens: KeystoneTokens, tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{tmp_path / 'weft.db'}")
-    api = Api(store, dict, sources=[tokens])
+    api = Api(store, dict, authentication=Authentication(sources=(tokens,)))
     transport = httpx.ASGITransport(api.app)
     async with api.running(), httpx.AsyncClient(transport=transport, base_url="http://weft.example") as http:
 

@@ -20,7 +20,7 @@ from weft.api.access import (
     digest,
     new_token,
 )
-from weft.api.auth.authenticator import Authenticator
+from weft.api.auth.authenticator import Authentication, Authenticator
 from weft.api.auth.token_file import AdminTokens
 from weft.api.limits import Limits, LimitSettings
 from weft.api.routing import Operation, routes_of
@@ -35,7 +35,8 @@ async def node_by_token(found: str) -> NodeName | None:
 
 
 def authenticator(*admin_tokens: str) -> Authenticator:
-    return Authenticator([AdminTokens(admin_tokens)], node_by_token, trusting=not admin_tokens)
+    sources = (AdminTokens(admin_tokens),) if admin_tokens else ()
+    return Authenticator(Authentication(sources=sources), node_by_token)
 
 
 def scope(headers: Mapping[str, str], server: tuple[str, int | None] = ("127.0.0.1", 9696)) -> dict[str, object]:

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from weft.api import limits
 from weft.api.access import ADMINISTRATOR, Access, NodeAgent, Role, User
 from weft.api.answers import read_body
-from weft.api.auth.authenticator import Authenticator
+from weft.api.auth.authenticator import Authentication, Authenticator
 from weft.api.auth.token_file import AdminTokens
 from weft.api.limits import Limits, LimitSettings, Rate
 from weft.api.routing import Operation, routes_of
@@ -112,7 +112,7 @@ def application(settings: LimitSettings, door: Door) -> httpx.AsyncClient:
         Operation("GET", "/open", wait, Access.PUBLIC),
         Operation("POST", "/v2.0/size", size),
     ]
-    authenticator = Authenticator([AdminTokens(["root"])], nobody)
+    authenticator = Authenticator(Authentication(sources=(AdminTokens(["root"]),)), nobody)
     routes = routes_of(operations, authenticator, Limits(settings), lambda *_: None)
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(Starlette(routes=routes)),

@@ -3,15 +3,13 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from weft.api.agents import Agents
-from weft.api.auth.authenticator import Authenticator
-from weft.api.auth.credential import TokenSource
-from weft.api.auth.token_file import AdminTokens
+from weft.api.auth.authenticator import Authentication, Authenticator
 from weft.api.limits import Limits, LimitSettings
 from weft.api.metrics import Metrics
 from weft.api.native.fabric import FabricPages, Plans
@@ -44,8 +42,7 @@ class Api:
         store: Store,
         plans: Plans,
         *,
-        admin_tokens: Iterable[str] = (),
-        sources: Iterable[TokenSource] = (),
+        authentication: Authentication = Authentication(),  # noqa: B008 - frozen
         limits: LimitSettings = LimitSettings(),  # noqa: B008 - frozen
         project: str = "default",
         clock: Callable[[], float] = time.time,
@@ -58,8 +55,7 @@ class Api:
         self._agents = Agents(store, clock)
         self._metrics = Metrics()
         self._heartbeat_s = heartbeat_s
-        known = [*sources, *([AdminTokens(admin_tokens)] if admin_tokens else [])]
-        self._authenticator = Authenticator(known, self._node_by_token, trusting=not known)
+        self._authenticator = Authenticator(authentication, self._node_by_token)
         operations = self._operations(plans)
         self.worker = OperationWorker(store, self._watches, operations, clock)
         routes = routes_of(operations, self._authenticator, Limits(limits), self._metrics.observe)

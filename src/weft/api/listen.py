@@ -62,12 +62,13 @@ def parse_listen(text: str) -> Address:
 class Listeners:
     """The open sockets of a server, and the files they left."""
 
-    def __init__(self, sockets: Sequence[socket.socket], paths: Sequence[Path]) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], paths: Sequence[Path], *, secure: bool = False) -> None:
         self.sockets = list(sockets)
         self._paths = paths
+        self._scheme = "https" if secure else "http"
 
     def __str__(self) -> str:
-        return ", ".join(_shown(each) for each in self.sockets)
+        return ", ".join(_shown(each, self._scheme) for each in self.sockets)
 
     def close(self) -> None:
         """Close the sockets and remove their files."""
@@ -77,10 +78,11 @@ class Listeners:
             path.unlink(missing_ok=True)
 
 
-def open_listeners(texts: Sequence[str], *, credentials: bool) -> Listeners:
+def open_listeners(texts: Sequence[str], *, credentials: bool, secure: bool = False) -> Listeners:
     """Listen on every address, or on none of them.
 
-    Without `credentials` only loopback and unix sockets are accepted. Raises Invalid or Conflict naming the address.
+    Without `credentials` only loopback and unix sockets are accepted; `secure`: TCP sockets speak TLS. Raises
+    Invalid or Conflict naming the address.
     """
     if not texts:
         raise Invalid("nothing to listen on: give at least one --listen")
@@ -96,7 +98,7 @@ def open_listeners(texts: Sequence[str], *, credentials: bool) -> Listeners:
                 opened.callback(address.path.unlink, missing_ok=True)
                 paths.append(address.path)
         opened.pop_all()
-    return Listeners(sockets, paths)
+    return Listeners(sockets, paths, secure=secure)
 
 
 def _open(address: Address, text: str, *, credentials: bool) -> list[socket.socket]:
@@ -174,13 +176,13 @@ def _require_loopback(host: str, text: str) -> None:
     if not ipaddress.ip_address(host).is_loopback:
         raise Invalid(
             f"refusing to listen on {text}: {host} is not loopback and no credential is configured; "
-            "give --token-file, or listen on 127.0.0.1 or unix:/PATH"
+            "give --token-file or another credential, or listen on 127.0.0.1 or unix:/PATH"
         )
 
 
-def _shown(listener: socket.socket) -> str:
+def _shown(listener: socket.socket, scheme: str) -> str:
     where = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return f"unix:{where}"
     host = f"[{where[0]}]" if listener.family == socket.AF_INET6 else where[0]
-    return f"http://{host}:{where[1]}"
+    return f"{scheme}://{host}:{where[1]}"

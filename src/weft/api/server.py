@@ -10,7 +10,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 import structlog
@@ -19,10 +19,11 @@ import uvloop
 
 import weft
 from weft.api.app import Api
-from weft.api.auth.configured import token_sources
-from weft.api.auth.credential import TokenSource
+from weft.api.auth.authenticator import Authentication
+from weft.api.auth.configured import authentication
 from weft.api.listen import Listeners, open_listeners
 from weft.api.settings import ServerSettings
+from weft.api.tls import CertifiedHttp, Tls, tls_files
 from weft.controller.controllers import Controllers
 from weft.model.errors import Permanent
 from weft.model.inventory import Switch
@@ -38,25 +39,34 @@ KEEP_ALIVE_S = 75
 def run(settings: ServerSettings) -> None:
     """Run a server until SIGTERM or SIGINT. Raises Invalid, Conflict or Permanent if it cannot start."""
     _configure_logs()
-    sources = token_sources(settings)
-    listeners = open_listeners(settings.listen, credentials=bool(sources))
+    by = authentication(settings)
+    files = tls_files(settings)
+    tls = None if files is None else Tls(files)
+    listeners = open_listeners(settings.listen, credentials=not by.trusting, secure=tls is not None)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, sources, listeners))
+            runner.run(serve(settings, by, listeners, tls))
     finally:
         listeners.close()
 
 
-async def serve(settings: ServerSettings, sources: Sequence[TokenSource], listeners: Listeners) -> None:
+async def serve(settings: ServerSettings, by: Authentication, listeners: Listeners, tls: Tls | None) -> None:
     """Run a server on open sockets, in this event loop, until SIGTERM or SIGINT."""
     store = await Store.open(settings.db)
     try:
         controllers = Controllers(store, lambda switch: _driver(switch, settings))
-        api = Api(store, controllers.plans, sources=sources, limits=settings.limits, project=settings.project)
-        http = HttpServer(api)
+        api = Api(
+            store,
+            controllers.plans,
+            authentication=by,
+            limits=settings.limits,
+            project=settings.project,
+        )
+        http = HttpServer(api, tls)
         beside = _beside(controllers.run(), http.stop) if settings.controllers else contextlib.nullcontext()
-        async with api.running(), beside:
-            print(_greeting(store, listeners, credentials=bool(sources)), flush=True)
+        renewing = contextlib.nullcontext() if tls is None else _beside(tls.follow(), http.stop)
+        async with api.running(), beside, renewing:
+            print(_greeting(store, listeners, by), flush=True)
             await http.serve(listeners.sockets)
     finally:
         await store.close()
@@ -65,11 +75,11 @@ async def serve(settings: ServerSettings, sources: Sequence[TokenSource], listen
 class HttpServer(uvicorn.Server):
     """uvicorn, stopped by this process' own signal handlers and never kept waiting by a stream."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, tls: Tls | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 api.app,
-                http="httptools",
+                http="httptools" if tls is None or not tls.asks_for_certificates else CertifiedHttp,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -81,6 +91,7 @@ class HttpServer(uvicorn.Server):
             )
         )
         self._stop_streams = api.stop_streams
+        self._tls = tls
 
     def stop(self) -> None:
         """Begin to stop; `serve` returns when that is done."""
@@ -98,6 +109,16 @@ class HttpServer(uvicorn.Server):
         finally:
             for number in signals:
                 loop.remove_signal_handler(number)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve the open sockets: TCP with TLS if there is any, unix sockets always without."""
+        assert sockets is not None
+        servers = []
+        for each in sockets:
+            self.config.ssl = self._tls.context if self._tls is not None and each.family != socket.AF_UNIX else None
+            await super().startup([each])
+            servers += self.servers
+        self.servers = servers
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more, and return when every connection is closed or STOP_TIMEOUT_S is over."""
@@ -122,9 +143,10 @@ async def _beside(work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> 
             await task
 
 
-def _greeting(store: Store, listeners: Listeners, *, credentials: bool) -> str:
-    known = "tokens" if credentials else "no credential configured: loopback and unix only, everybody may do everything"
-    return f"weft {weft.__version__} listens on {listeners} ({known}), database {store.url}"
+def _greeting(store: Store, listeners: Listeners, by: Authentication) -> str:
+    known = [*(["tokens"] if by.sources else []), *(["nodes' certificates"] if by.certificates else [])]
+    told = ", ".join(known) or "no credential configured: loopback and unix only, everybody may do everything"
+    return f"weft {weft.__version__} listens on {listeners} ({told}), database {store.url}"
 
 
 def _configure_logs() -> None:

@@ -24,6 +24,16 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     token_file: Path | None = None
     """Tokens with their roles and projects, one a line; see weft.api.auth.token_file. Without this and any other
     credential only loopback and unix sockets are accepted."""
+    tls_certificate: Path | None = None
+    """The certificate of the server's TCP sockets, with those up to its authority (PEM). None: plain HTTP."""
+    tls_key: Path | None = None
+    """The certificate's key (PEM, not encrypted)."""
+    tls_client_ca: Path | None = None
+    """Authorities of the certificates by which nodes prove who they are: ``CN=node:NAME``."""
+    tls_client_crl: Path | None = None
+    """What those authorities have revoked."""
+    nodes_need_certificate: bool = False
+    """Whether a node's token is good only beside its certificate."""
     keystone: KeystoneSettings | None = None
     """Whose tokens are callers'; ``[keystone]``."""
     jwt: tuple[JwtSettings, ...] = ()

@@ -1,7 +1,8 @@
 """Tells the callers of requests: by the socket they came through, by their certificate, by their token."""
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
@@ -19,26 +20,30 @@ CERTIFIED_NODE = "weft.certified_node"
 """Where a request's scope holds the node that the certificate of its connection names; absent if there is none."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authentication:
+    """By what a server tells callers."""
+
+    sources: tuple[TokenSource, ...] = ()
+    certificates: bool = False
+    """Whether nodes may show certificates."""
+    nodes_need_certificate: bool = False
+    """Whether a node's token is good only beside its certificate."""
+
+    @property
+    def trusting(self) -> bool:
+        """Whether no credential is configured. Whoever has no token is an administrator then, and only loopback and
+        unix sockets are listened on (see weft.api.listen)."""
+        return not self.sources and not self.certificates
+
+
 class Authenticator:
     """Tells callers."""
 
-    def __init__(
-        self,
-        sources: Sequence[TokenSource],
-        node_by_token: Callable[[str], Awaitable[NodeName | None]],
-        *,
-        trusting: bool = False,
-        nodes_need_certificate: bool = False,
-    ) -> None:
-        """`node_by_token` finds the node whose token has a digest.
-
-        `trusting`: no credential is configured, so whoever has no token is an administrator; only loopback and unix
-        sockets are listened on then (see weft.api.listen).
-        """
-        self._sources = sources
-        self._trusting = trusting
+    def __init__(self, by: Authentication, node_by_token: Callable[[str], Awaitable[NodeName | None]]) -> None:
+        """`node_by_token` finds the node whose token has a digest."""
+        self._by = by
         self._node_by_token = node_by_token
-        self._nodes_need_certificate = nodes_need_certificate
 
     async def identify(self, scope: Scope) -> Caller:
         """Return the caller of a request; raise Unauthenticated, or Transient if that cannot be told now."""
@@ -50,18 +55,18 @@ class Authenticator:
             return self._with_certificate(await self._caller_of(credential), certified)
         if certified is not None:
             return NodeAgent(certified)
-        if not self._trusting:
+        if not self._by.trusting:
             raise Unauthenticated("this server wants a token: send it as 'Authorization: Bearer TOKEN'")
         _refuse_browsers(scope)
         return ADMINISTRATOR
 
     async def close(self) -> None:
         """Close what the sources have open."""
-        for source in self._sources:
+        for source in self._by.sources:
             await source.close()
 
     async def _caller_of(self, credential: Credential) -> Caller:
-        for source in self._sources:
+        for source in self._by.sources:
             caller = await source.caller_of(credential)
             if caller is not None:
                 return caller
@@ -74,7 +79,7 @@ class Authenticator:
     def _with_certificate(self, caller: Caller, certified: NodeName | None) -> Caller:
         """Return `caller`; raise Unauthenticated if it is a node whose certificate is missing or names another."""
         if isinstance(caller, NodeAgent):
-            if certified is None and self._nodes_need_certificate:
+            if certified is None and self._by.nodes_need_certificate:
                 raise Unauthenticated(f"node '{caller.node}' must show its certificate besides its token")
             if certified is not None and certified != caller.node:
                 raise Unauthenticated(f"the token is of node '{caller.node}', the certificate of node '{certified}'")

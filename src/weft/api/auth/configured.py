@@ -2,6 +2,7 @@
 
 import time
 
+from weft.api.auth.authenticator import Authentication
 from weft.api.auth.credential import TokenSource
 from weft.api.auth.json_web_token import JwtTokens, issuer_of
 from weft.api.auth.keystone import KeystoneTokens
@@ -9,6 +10,15 @@ from weft.api.auth.remote import Remote
 from weft.api.auth.token_file import TokenFile
 from weft.api.settings import ServerSettings
 from weft.model.errors import Invalid
+
+
+def authentication(settings: ServerSettings) -> Authentication:
+    """Return by what a server with these settings tells callers; raises as token_sources."""
+    return Authentication(
+        sources=token_sources(settings),
+        certificates=settings.tls_client_ca is not None,
+        nodes_need_certificate=settings.nodes_need_certificate,
+    )
 
 
 def token_sources(settings: ServerSettings) -> tuple[TokenSource, ...]:
