@@ -7,6 +7,8 @@ from msgspec import UNSET, UnsetType
 
 from weft.intent.held import forget_subnet
 from weft.intent.plan import forget_owner, unplan_subnet
+from weft.intent.quotas import check_quota
+from weft.intent.rbac import follow_flags, forget_policies
 from weft.intent.rows import changed, given, network_of
 from weft.intent.sites import check_vni, choose_vni, fabric_of
 from weft.model.errors import Conflict, Invalid
@@ -66,6 +68,7 @@ def create_network(tx: Transaction, spec: NetworkSpec) -> Network:
     Raises NotFound for an unknown site, Invalid for a type or MTU that it can't carry, Conflict if the VNI is taken or
     none is left.
     """
+    check_quota(tx, spec.project_id, "network")
     site, pools = fabric_of(tx, spec.site)
     if spec.type is not NetworkType.VXLAN or spec.vlan is not None:
         raise _input(f"site '{site}' is a VXLAN fabric and carries no networks of type '{spec.type}'; ask for 'vxlan'")
@@ -90,6 +93,7 @@ def create_network(tx: Transaction, spec: NetworkSpec) -> Network:
         updated_at=now,
     )
     tx.put_network(network)
+    follow_flags(tx, None, network)
     return network
 
 
@@ -100,6 +104,7 @@ def update_network(tx: Transaction, network_id: NetworkId, changes: NetworkChang
     if "mtu_bytes" in fields:
         _mtu(fields["mtu_bytes"], fabric_of(tx, before.site)[1])
     network = changed(tx, before, **fields)
+    follow_flags(tx, before, network)
     tx.put_network(network)
     return network
 
@@ -120,6 +125,7 @@ def delete_network(tx: Transaction, network_id: NetworkId) -> None:
         forget_subnet(tx, subnet)
         tx.delete_subnet(subnet.id)
     forget_owner(tx, Owner(Level.NETWORK, network_id))
+    forget_policies(tx, network_id)
     tx.delete_network(network_id)
 
 

@@ -5,6 +5,7 @@ from msgspec import UNSET, UnsetType
 
 from weft.intent.plan import check_routable, forget_owner
 from weft.intent.ports import ROUTER_INTERFACE, FixedIpSpec, PortSpec, create_port, remove_port, write_port
+from weft.intent.quotas import check_quota
 from weft.intent.rows import changed, given, network_of, port_of, router_of, subnet_of
 from weft.intent.sites import check_vni, choose_vni, fabric_of
 from weft.model.errors import Conflict, Invalid, NotFound
@@ -41,6 +42,7 @@ def create_router(tx: Transaction, spec: RouterSpec) -> Router:
 
     Raises NotFound for an unknown site, Conflict if the L3VNI is taken or none is left.
     """
+    check_quota(tx, spec.project_id, "router")
     site, pools = fabric_of(tx, spec.site)
     l3vni = choose_vni(tx, f"{site}/l3vnis", pools.l3vnis) if spec.l3vni is None else check_vni(tx, spec.l3vni)
     now = tx.clock()

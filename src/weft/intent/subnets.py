@@ -5,6 +5,7 @@ from msgspec import UNSET, UnsetType
 
 from weft.intent.held import forget_subnet
 from weft.intent.plan import plan_subnet, unplan_subnet
+from weft.intent.quotas import check_quota
 from weft.intent.rows import changed, given, network_of, subnet_of
 from weft.ipam.plan import check_gateway, check_pools, check_prefix, default_gateway, default_pools, overlapping
 from weft.model.addresses import IPAddress, IPNetwork
@@ -49,6 +50,7 @@ def create_subnet(tx: Transaction, spec: SubnetSpec) -> Subnet:
     Raises NotFound for the network; Invalid for a prefix that overlaps another of the network, a gateway outside it,
     pools outside it; Conflict for pools that overlap or hold the gateway.
     """
+    check_quota(tx, spec.project_id, "subnet")
     network = network_of(tx, spec.network_id)
     check_prefix(spec.cidr)
     if overlapping(spec.cidr, (subnet.cidr for subnet in tx.subnets(network.id))) is not None:

@@ -160,6 +160,13 @@ def addresses(value: object) -> tuple[str, ...]:
     return found
 
 
+def identifiers(value: object) -> tuple[str, ...]:
+    """Accept a list of different UUIDs."""
+    found = tuple(identifier(each) for each in items(value))
+    _refuse_doubles(found)
+    return found
+
+
 def strings(max_length: int) -> Converter:
     """Return a converter that accepts a list of different strings."""
     one = string(max_length)
