@@ -16,6 +16,7 @@ from weft.api.native.fabric import FabricPages, Plans
 from weft.api.native.inventory import InventoryPages
 from weft.api.native.nodes import NodePages
 from weft.api.native.operations import OperationPages
+from weft.api.native.port_requests import PortRequestPages
 from weft.api.native.ports import PortPages
 from weft.api.native.status import StatusPages
 from weft.api.native.watch import WatchPages
@@ -85,6 +86,7 @@ class Api:
         store = self._store
         native = (
             NodePages(store, self._watches, self._agents, self._stopping, heartbeat_s=self._heartbeat_s),
+            PortRequestPages(store, self._project),
             PortPages(store),
             WatchPages(store, self._stopping, heartbeat_s=self._heartbeat_s),
             StatusPages(store, self._agents, self._metrics),

@@ -53,7 +53,7 @@ async def once(
     if (running := request.scope.get(RUNNING)) is not None:
         return await _insisted(store, lambda tx: _end(tx, operation_of(tx, running), work, answer))
     if not any(name in _ASKING for name, _ in request.scope["headers"]):
-        return answer(await store.transact(work))
+        return answer(await _insisted(store, work))
 
     asked = _asked(request, body) if _wants_async(request) else None
 
@@ -63,7 +63,7 @@ async def once(
     mark = _fingerprint(request, body, later=asked is not None)
     key = _key(request)
     if key is None:
-        return await store.transact(make)
+        return await _insisted(store, make)
     return await _insisted(store, lambda tx: _keep(tx, key, mark, make))
 
 
@@ -84,7 +84,7 @@ def shown(operation: Operation, kept: KeptAnswer | None) -> dict[str, object]:
     }
 
 
-async def _insisted(store: Store, work: Callable[[Transaction], Response]) -> Response:
+async def _insisted(store: Store, work: Callable[[Transaction], T]) -> T:
     """Do work that claims a unique key, again if the claim is lost: then what the winner left is found."""
     for _ in range(MAX_ATTEMPTS - 1):
         try:

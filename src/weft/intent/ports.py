@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from weft.intent.addresses import FixedIpSpec, assign, let_rest
 from weft.intent.held import claim, give_up
+from weft.intent.name_claims import forget_name
 from weft.intent.placement import hold_vlan, let_go_of_vlan, owed_on
 from weft.intent.rows import changed, given, network_of, port_of
 from weft.model import steps
@@ -215,6 +216,7 @@ def remove_port(tx: Transaction, view: PortView, *, actor: str = API) -> None:
     """Delete a port's row; its addresses rest, its VLANs too where it was the last."""
     _remember(tx, lifecycle.release(view.life, now=tx.clock(), actor=actor))
     tx.delete_port(view)
+    forget_name(tx, view.port.id)
     give_up(tx, view.port)
     for binding in view.life.bindings:
         let_go_of_vlan(tx, binding.node, view.port.network_id)
