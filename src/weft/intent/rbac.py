@@ -5,7 +5,6 @@ projects are one thing, written and deleted together.
 """
 
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 
 import msgspec
 
@@ -15,49 +14,13 @@ from weft.model.errors import Conflict, Invalid, NotFound
 from weft.model.ids import NetworkId, PortId
 from weft.model.intent import Network, Owned
 from weft.model.security import SecurityGroup, SecurityGroupMember
+from weft.model.sharing import ALL, Action, ObjectType, RbacPolicy
 from weft.model.supply import AddressScope, FloatingIp, SubnetPool
 from weft.store import Snapshot, Transaction
 from weft.store.changes import Kind
 
-ALL = "*"
-"""The target of a policy for every project."""
-
 PAGE = 1000
 """Ports read at once."""
-
-
-class ObjectType(StrEnum):
-    """What can be shared."""
-
-    NETWORK = "network"
-    SECURITY_GROUP = "security_group"
-    SUBNET_POOL = "subnetpool"
-    ADDRESS_SCOPE = "address_scope"
-
-    @property
-    def kind(self) -> Kind:
-        """What the objects are in the store."""
-        return Kind.SUBNET_POOL if self is ObjectType.SUBNET_POOL else Kind(self.value)
-
-
-class Action(StrEnum):
-    """What the other project may do with the object."""
-
-    ACCESS_AS_SHARED = "access_as_shared"
-    ACCESS_AS_EXTERNAL = "access_as_external"
-
-
-class RbacPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """An object shared with a project."""
-
-    id: str
-    project_id: str
-    """Who shares it: its owner."""
-    object_type: ObjectType
-    object_id: str
-    action: Action
-    target_project: str
-    """ALL: every project."""
 
 
 def shared_ids(snapshot: Snapshot, type_: ObjectType, action: Action, project_id: str = ALL) -> frozenset[str]:
@@ -132,7 +95,7 @@ def owner_of(snapshot: Snapshot, type_: ObjectType, object_id: str) -> str:
     if type_ is ObjectType.NETWORK:
         found = snapshot.network(NetworkId(object_id))
     else:
-        found = snapshot.record(type_.kind, _TYPES[type_], object_id)
+        found = snapshot.record(_KINDS[type_], _TYPES[type_], object_id)
     if found is None:
         raise NotFound(f"RBAC object of type {type_} with ID {object_id} not found", kind="RbacObjectNotFound")
     return found.project_id
@@ -246,4 +209,9 @@ _TYPES: Mapping[ObjectType, type[Owned]] = {
     ObjectType.SECURITY_GROUP: SecurityGroup,
     ObjectType.SUBNET_POOL: SubnetPool,
     ObjectType.ADDRESS_SCOPE: AddressScope,
+}
+_KINDS: Mapping[ObjectType, Kind] = {
+    ObjectType.SECURITY_GROUP: Kind.SECURITY_GROUP,
+    ObjectType.SUBNET_POOL: Kind.SUBNET_POOL,
+    ObjectType.ADDRESS_SCOPE: Kind.ADDRESS_SCOPE,
 }

@@ -1,7 +1,8 @@
 """Which projects may use a network besides its owner."""
 
-from weft.intent.rbac import ObjectType, shared_with
+from weft.intent.rbac import shared_with
 from weft.model.intent import Network
+from weft.model.sharing import ObjectType
 from weft.store import Snapshot
 
 

@@ -1,5 +1,7 @@
 """The pages of everything that Neutron's clients ask for besides networks, subnets, ports and routers."""
 
+from weft.api.neutron.quotas import QuotaPages
+from weft.api.neutron.rbac_policies import RBAC_POLICIES
 from weft.api.neutron.resource import ResourcePages
 from weft.api.neutron.security_groups import SECURITY_GROUPS, SecurityGroupPages
 from weft.api.neutron.security_rules import SECURITY_GROUP_RULES
@@ -13,5 +15,7 @@ def operations(store: Store, project: str) -> list[Operation]:
     return [
         *SecurityGroupPages(SECURITY_GROUPS, store, project).operations(),
         *ResourcePages(SECURITY_GROUP_RULES, store, project).operations(),
+        *ResourcePages(RBAC_POLICIES, store, project).operations(),
+        *QuotaPages(store, project).operations(),
         *TagPages(SECURITY_GROUPS, store, project).operations(),
     ]

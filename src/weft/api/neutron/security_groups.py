@@ -12,7 +12,7 @@ from weft.api.neutron.resource import Resource, ResourcePages
 from weft.api.neutron.rows import Values, renamed, render_owned
 from weft.api.neutron.security_rules import render_rule
 from weft.api.neutron.values import boolean, strings
-from weft.intent.rbac import Action, ObjectType, shared_ids, shared_with
+from weft.intent.rbac import shared_ids, shared_with
 from weft.intent.security_groups import (
     SecurityGroupChanges,
     SecurityGroupSpec,
@@ -22,6 +22,7 @@ from weft.intent.security_groups import (
     update_group,
 )
 from weft.model.security import SecurityGroup, SecurityGroupRule
+from weft.model.sharing import Action, ObjectType
 from weft.store import Snapshot, Transaction
 from weft.store.changes import Kind
 

@@ -9,7 +9,7 @@ from weft.api.neutron.policy import missing
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned
 from weft.api.neutron.values import Refused, identifier, integer, one_of, only, or_none, string
-from weft.intent.rbac import ObjectType, shared_with
+from weft.intent.rbac import shared_with
 from weft.intent.security_groups import group_of
 from weft.intent.security_rules import (
     SecurityGroupRuleSpec,
@@ -20,6 +20,7 @@ from weft.intent.security_rules import (
 )
 from weft.model.errors import Invalid
 from weft.model.security import PROTOCOLS, Direction, EtherType, SecurityGroupRule, default_group_id, protocol_number
+from weft.model.sharing import ObjectType
 from weft.store import Snapshot, Transaction
 from weft.store.changes import Kind
 
