@@ -97,7 +97,7 @@ REFUSED = [
     (
         "POST",
         "/v2.0/networks",
-        {"network": {"port_security_enabled": False}},
+        {"network": {"port_security_enabled": "maybe"}},
         "Invalid input for port_security_enabled",
     ),
     ("POST", "/v2.0/subnets", {"subnet": {"network_id": NETWORK, "ip_version": 4}}, "in the absence of a cidr"),

@@ -6,7 +6,7 @@ import msgspec
 
 from weft.ipam.plan import is_host
 from weft.ipam.reservations import reservation_of
-from weft.model.addresses import IPAddress
+from weft.model.addresses import IPAddress, IPNetwork, Mac
 from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, SubnetId
 from weft.model.intent import FixedIp, Subnet
@@ -15,6 +15,9 @@ from weft.store.transaction import address_in_use
 
 QUARANTINE_S = 30.0
 """How long an address rests after its release: late frames, ARP entries and routes of its last owner die out."""
+
+EUI64_PREFIXLEN = 64
+"""Of the subnets whose hosts make addresses of their MACs."""
 
 MAX_FIXED_IPS = 16
 """Addresses of one port."""
@@ -28,20 +31,46 @@ class FixedIpSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def assign(
-    tx: Transaction, network_id: NetworkId, wanted: Sequence[FixedIpSpec] | None, held: Sequence[FixedIp] = ()
+    tx: Transaction,
+    network_id: NetworkId,
+    wanted: Sequence[FixedIpSpec] | None,
+    held: Sequence[FixedIp] = (),
+    *,
+    mac: Mac | None = None,
 ) -> tuple[FixedIp, ...]:
     """Return the addresses that a port shall have, taking those that are not among the ones `held`.
 
-    `wanted` None: one of each address family that the network has a subnet of. Raises Invalid for an address or subnet
-    that is none of the network's, Conflict for an address that is taken and for subnets without a free one.
+    `wanted` None: one of each address family that the network has a subnet of; empty: none. With a `mac`, a port that
+    has any address has one in every subnet whose addresses follow MACs, too; the gateways of routers (None) are asked
+    for there by address. Raises Invalid for an address or subnet that is none of the network's, Conflict for an address
+    that is taken and for subnets without a free one.
     """
     subnets = tx.subnets(network_id)
+    following = [subnet for subnet in subnets if subnet.addresses_follow_macs] if mac else []
     if wanted is None:
-        return tuple(_of_family(tx, network_id, family) for family in _by_family(subnets))
+        picked = [subnet for subnet in subnets if subnet not in following]
+        found = tuple(_of_family(tx, network_id, family) for family in _by_family(picked))
+        return found + _following(tx, network_id, following, mac, held)
+    if not wanted:
+        return ()
     if len(wanted) > MAX_FIXED_IPS:
         raise _input(f"Exceeded maximum amount of fixed ips per port: {len(wanted)} are more than {MAX_FIXED_IPS}")
+    placed = [_placed(spec, network_id, subnets) for spec in wanted]
+    for subnet, address in placed:
+        if subnet in following and address not in {None, eui64(subnet.cidr, mac)}:
+            raise _not_to_be_chosen(subnet, address)
+    explicit = [(subnet, address) for subnet, address in placed if subnet not in following]
+    return _explicit(tx, network_id, explicit, held) + _following(tx, network_id, following, mac, held)
+
+
+def _explicit(
+    tx: Transaction,
+    network_id: NetworkId,
+    explicit: Sequence[tuple[Subnet, IPAddress | None]],
+    held: Sequence[FixedIp],
+) -> tuple[FixedIp, ...]:
+    """Return an address for each wish: one that is held where it fits, else a new one."""
     left = list(held)
-    explicit = [_placed(spec, network_id, subnets) for spec in wanted]
     kept: dict[int, FixedIp] = {}
     # Exact addresses first: what a caller holds and names is not to be given to another of its wishes.
     for exact in (True, False):
@@ -55,13 +84,33 @@ def assign(
     )
 
 
+def _following(
+    tx: Transaction, network_id: NetworkId, subnets: Sequence[Subnet], mac: Mac | None, held: Sequence[FixedIp]
+) -> tuple[FixedIp, ...]:
+    """Return the addresses that hosts make of a MAC themselves."""
+    found = []
+    for subnet in subnets:
+        ip = FixedIp(subnet.id, eui64(subnet.cidr, mac))
+        found.append(ip if ip in held else _take(tx, network_id, subnet, ip.address))
+    return tuple(found)
+
+
+def eui64(cidr: IPNetwork, mac: Mac | None) -> IPAddress:
+    """Return the address that a host with this MAC makes for itself in a /64 (RFC 4291, appendix A)."""
+    assert mac is not None, "addresses that follow MACs are given to ports that have one"
+    octets = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([octets[0] ^ 0x02]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return cidr.network_address + int.from_bytes(identifier, "big")
+
+
 def let_rest(tx: Transaction, given_up: Iterable[FixedIp]) -> None:
     """Put addresses that a port no longer has into quarantine."""
-    until = tx.clock() + QUARANTINE_S
+    now = tx.clock()
     for ip in given_up:
         subnet = tx.subnet(ip.subnet_id)
         assert subnet is not None, "a subnet outlives the addresses that ports have of it"
-        tx.rest_address(subnet, ip.address, until)
+        # What follows a MAC is that MAC's for ever: a port that is made anew with it must get it at once.
+        tx.rest_address(subnet, ip.address, now if subnet.addresses_follow_macs else now + QUARANTINE_S)
 
 
 def _by_family(subnets: Sequence[Subnet]) -> list[list[Subnet]]:
@@ -130,6 +179,11 @@ def _exhausted(tx: Transaction, network_id: NetworkId, subnets: Sequence[Subnet]
     if resting:
         message += f" {resting} rest for up to {QUARANTINE_S:g} s after their release."
     return Conflict(message, kind="IpAddressGenerationFailure")
+
+
+def _not_to_be_chosen(subnet: Subnet, address: IPAddress | None) -> Invalid:
+    message = f"IPv6 address {address} can not be directly assigned to a port on subnet {subnet.id} since the subnet"
+    return Invalid(f"{message} is configured for automatic addresses", kind="AllocationOnAutoAddressSubnet")
 
 
 def _input(reason: str) -> Invalid:

@@ -99,7 +99,10 @@ def claim(
 
 
 def give_up(tx: Transaction, port: Port) -> None:
-    """Let the addresses of a deleted port rest, or hold them for its name if that is its network's policy."""
+    """Let the addresses of a deleted port rest, or hold them for its name if that is its network's policy.
+
+    Addresses that follow the MAC come back with it, and are not held.
+    """
     network = tx.network(port.network_id)
     named = port.name and port.fixed_ips and not port.device_owner.startswith("network:")
     if network is None or network.hold_s == 0 or not named:
@@ -110,16 +113,21 @@ def give_up(tx: Transaction, port: Port) -> None:
         let_rest(tx, _ips(older, tx.subnets(port.network_id)))
     now = tx.clock()
     until = None if network.hold_s is None else now + network.hold_s
+    kept: list[FixedIp] = []
     for ip in port.fixed_ips:
         subnet = tx.subnet(ip.subnet_id)
         assert subnet is not None, "a subnet outlives the addresses that ports have of it"
-        tx.rest_address(subnet, ip.address, FOREVER if until is None else until)
+        if subnet.addresses_follow_macs:
+            let_rest(tx, [ip])
+        else:
+            kept.append(ip)
+            tx.rest_address(subnet, ip.address, FOREVER if until is None else until)
     held = Held(
         id=id_,
         project_id=port.project_id,
         network_id=port.network_id,
         port_name=port.name,
-        ips=tuple(HeldIp(ip.subnet_id, str(ip.address)) for ip in port.fixed_ips),
+        ips=tuple(HeldIp(ip.subnet_id, str(ip.address)) for ip in kept),
         mac=port.mac,
         since=now,
         until=until,

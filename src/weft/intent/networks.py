@@ -47,6 +47,9 @@ class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool = False
     external: bool = False
     labels: Mapping[str, str] = {}
+    port_security_enabled: bool = True
+    dns_domain: str = ""
+    zone_hints: tuple[str, ...] = ()
 
 
 class NetworkChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +63,8 @@ class NetworkChanges(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool | UnsetType = UNSET
     external: bool | UnsetType = UNSET
     labels: Mapping[str, str] | UnsetType = UNSET
+    port_security_enabled: bool | UnsetType = UNSET
+    dns_domain: str | UnsetType = UNSET
 
 
 def create_network(tx: Transaction, spec: NetworkSpec) -> Network:
@@ -85,6 +90,9 @@ def create_network(tx: Transaction, spec: NetworkSpec) -> Network:
         shared=spec.shared,
         external=spec.external,
         labels=spec.labels,
+        port_security_enabled=spec.port_security_enabled,
+        dns_domain=spec.dns_domain,
+        zone_hints=spec.zone_hints,
         project_id=spec.project_id,
         name=spec.name,
         description=spec.description,

@@ -1,6 +1,7 @@
 """Ports: created with MAC and addresses, changed, bound to a node, moved, unbound, deleted."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -9,12 +10,19 @@ from weft.intent.addresses import FixedIpSpec, assign, let_rest
 from weft.intent.held import claim, give_up
 from weft.intent.name_claims import forget_name
 from weft.intent.placement import hold_vlan, let_go_of_vlan, owed_on
+from weft.intent.port_options import (
+    AddressPairSpec,
+    DhcpOptionSpec,
+    options_of,
+    pairs_of,
+    pairs_without_security,
+)
 from weft.intent.rows import changed, given, network_of, port_of
 from weft.model import steps
 from weft.model.addresses import Mac, mac_of
 from weft.model.errors import Conflict
 from weft.model.ids import Epoch, NetworkId, NodeName, PortId
-from weft.model.intent import HistoryEntry, Port
+from weft.model.intent import HistoryEntry, Port, Realizer
 from weft.ports import lifecycle
 from weft.ports.lifecycle import Outcome
 from weft.store import PortView, Transaction
@@ -59,8 +67,13 @@ class PortSpec(msgspec.Struct, frozen=True, kw_only=True):
     device_id: str = ""
     device_owner: str = ""
     admin_state_up: bool = True
-    port_security_enabled: bool = True
+    port_security_enabled: bool | None = None
+    """None: as the network says."""
     labels: Mapping[str, str] = {}
+    allowed_address_pairs: tuple[AddressPairSpec, ...] = ()
+    extra_dhcp_opts: tuple[DhcpOptionSpec, ...] = ()
+    dns_name: str = ""
+    dns_domain: str = ""
     node: NodeName | None = None
     """Bind in the same transaction."""
     vnic_type: str = "normal"
@@ -73,13 +86,19 @@ class PortChanges(msgspec.Struct, frozen=True, kw_only=True):
     name: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
-    mac: Mac | UnsetType = UNSET
+    mac: Mac | UnsetType | None = UNSET
+    """None: another one that weft chooses."""
     fixed_ips: tuple[FixedIpSpec, ...] | UnsetType = UNSET
     device_id: str | UnsetType = UNSET
     device_owner: str | UnsetType = UNSET
     admin_state_up: bool | UnsetType = UNSET
     port_security_enabled: bool | UnsetType = UNSET
     labels: Mapping[str, str] | UnsetType = UNSET
+    allowed_address_pairs: tuple[AddressPairSpec, ...] | UnsetType = UNSET
+    extra_dhcp_opts: tuple[DhcpOptionSpec, ...] | UnsetType = UNSET
+    """Those that change; one without a value is taken away."""
+    dns_name: str | UnsetType = UNSET
+    dns_domain: str | UnsetType = UNSET
     node: NodeName | UnsetType | None = UNSET
     vnic_type: str | UnsetType = UNSET
     profile: Mapping[str, object] | UnsetType = UNSET
@@ -97,16 +116,25 @@ def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API) -> PortVie
     claimed = claim(tx, network, spec.project_id, spec.name, spec.fixed_ips)
     wanted = claimed.wanted(spec.fixed_ips, tx.subnets(network.id))
     mac = spec.mac or claimed.mac
+    mac = _fresh_mac(tx, network.id) if mac is None else _free_mac(tx, network.id, mac)
+    follows = None if spec.device_owner == ROUTER_INTERFACE else mac
+    secure = network.port_security_enabled if spec.port_security_enabled is None else spec.port_security_enabled
     port = Port(
         id=port_id,
         network_id=network.id,
-        mac=_fresh_mac(tx, network.id) if mac is None else _free_mac(tx, network.id, mac),
-        fixed_ips=assign(tx, network.id, wanted, held=claimed.ips),
+        mac=mac,
+        fixed_ips=assign(tx, network.id, wanted, held=claimed.ips, mac=follows),
         device_id=spec.device_id,
         device_owner=spec.device_owner,
         admin_state_up=spec.admin_state_up,
-        port_security_enabled=spec.port_security_enabled,
+        port_security_enabled=secure,
         labels=spec.labels,
+        allowed_address_pairs=pairs_of(spec.allowed_address_pairs, mac, port_security=secure),
+        extra_dhcp_opts=options_of((), spec.extra_dhcp_opts),
+        dns_name=spec.dns_name,
+        dns_domain=spec.dns_domain,
+        vnic_type=spec.vnic_type,
+        profile=spec.profile,
         project_id=spec.project_id,
         name=spec.name,
         description=spec.description,
@@ -127,13 +155,9 @@ def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API) -> PortVie
 def update_port(tx: Transaction, port_id: PortId, changes: PortChanges, *, actor: str = API) -> PortView:
     """Change a port, bind it to a node or unbind it. Raises as create_port."""
     view = port_of(tx, port_id)
-    fields = given(changes)
-    node, vnic_type = fields.pop("node", UNSET), fields.pop("vnic_type", None)
-    profile = fields.pop("profile", None)
-    if "fixed_ips" in fields:
-        fields["fixed_ips"] = assign(tx, view.port.network_id, fields["fixed_ips"], held=view.port.fixed_ips)
-    if "mac" in fields and fields["mac"] != view.port.mac:
-        _free_mac(tx, view.port.network_id, fields["mac"])
+    fields = _new_values(tx, view, given(changes))
+    node, vnic_type = fields.pop("node", UNSET), fields.get("vnic_type")
+    profile = fields.get("profile")
     if fields:
         _check_gateway_kept(view, fields)
         view = write_port(tx, view, changed(tx, view.port, **fields))
@@ -145,6 +169,50 @@ def update_port(tx: Transaction, port_id: PortId, changes: PortChanges, *, actor
     if node is UNSET:
         return view
     return _bind(tx, view, node, vnic_type=vnic_type, profile=profile, actor=actor)
+
+
+def _new_values(tx: Transaction, view: PortView, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that a change gives a port, with those that follow from them."""
+    port = view.port
+    mac = fields.get("mac", port.mac)
+    if mac is None:
+        mac = fields["mac"] = _fresh_mac(tx, port.network_id)
+    elif mac != port.mac:
+        _free_mac(tx, port.network_id, mac)
+    if mac != port.mac:
+        _check_mac_may_change(view, mac)
+    if mac != port.mac and "fixed_ips" not in fields:
+        fields["fixed_ips"] = _picked(tx, port)
+    if "fixed_ips" in fields:
+        follows = None if port.device_owner == ROUTER_INTERFACE else mac
+        fields["fixed_ips"] = assign(tx, port.network_id, fields["fixed_ips"], held=port.fixed_ips, mac=follows)
+    secure = fields.get("port_security_enabled", port.port_security_enabled)
+    if "allowed_address_pairs" in fields:
+        fields["allowed_address_pairs"] = pairs_of(fields["allowed_address_pairs"], mac, port_security=secure)
+    elif not secure and port.allowed_address_pairs:
+        raise pairs_without_security()
+    if "extra_dhcp_opts" in fields:
+        fields["extra_dhcp_opts"] = options_of(port.extra_dhcp_opts, fields["extra_dhcp_opts"])
+    return fields
+
+
+def _check_mac_may_change(view: PortView, mac: Mac) -> None:
+    """Refuse another MAC while an instance has the present one; of bare metal, MACs are only known later."""
+    current = view.life.current
+    if current is not None and Realizer.HOST in current.owed:
+        message = f"Unable to complete operation on port {view.port.id}, port is already bound, port type: ovs,"
+        raise Conflict(f"{message} old_mac {view.port.mac}, new_mac {mac}.", kind="PortBound")
+
+
+def _picked(tx: Transaction, port: Port) -> tuple[FixedIpSpec, ...]:
+    """Return a port's addresses as wishes, but for those that follow its MAC."""
+    following = {subnet.id for subnet in tx.subnets(port.network_id) if subnet.addresses_follow_macs}
+    kept = tuple(
+        FixedIpSpec(subnet_id=ip.subnet_id, address=ip.address)
+        for ip in port.fixed_ips
+        if ip.subnet_id not in following
+    )
+    return kept or tuple(FixedIpSpec(subnet_id=ip.subnet_id) for ip in port.fixed_ips)
 
 
 def delete_port(tx: Transaction, port_id: PortId, *, actor: str = API) -> None:
@@ -243,8 +311,8 @@ def _bind(
         now=tx.clock(),
         actor=actor,
         supersede=supersede,
-        vnic_type=vnic_type,
-        profile=profile,
+        vnic_type=vnic_type or view.port.vnic_type,
+        profile=view.port.profile if profile is None else profile,
     )
     return write_life(tx, view, outcome)
 

@@ -26,6 +26,7 @@ class RouterSpec(msgspec.Struct, frozen=True, kw_only=True):
     """None: the first site that has a fabric."""
     l3vni: Vni | None = None
     admin_state_up: bool = True
+    zone_hints: tuple[str, ...] = ()
 
 
 class RouterChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +53,7 @@ def create_router(tx: Transaction, spec: RouterSpec) -> Router:
         vrf=f"v{l3vni}",
         l3vni=l3vni,
         admin_state_up=spec.admin_state_up,
+        zone_hints=spec.zone_hints,
         project_id=spec.project_id,
         name=spec.name,
         description=spec.description,

@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from weft.intent.following import check_modes, give_addresses, take_addresses
 from weft.intent.held import forget_subnet
 from weft.intent.plan import plan_subnet, unplan_subnet
 from weft.intent.quotas import check_quota
@@ -11,7 +12,7 @@ from weft.ipam.plan import check_gateway, check_pools, check_prefix, default_gat
 from weft.model.addresses import IPAddress, IPNetwork
 from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, SubnetId
-from weft.model.intent import AddressRange, HostRoute, Subnet
+from weft.model.intent import AddressRange, HostRoute, Ipv6Mode, Subnet
 from weft.store import Transaction
 
 
@@ -29,6 +30,8 @@ class SubnetSpec(msgspec.Struct, frozen=True, kw_only=True):
     enable_dhcp: bool = True
     dns_nameservers: tuple[str, ...] = ()
     host_routes: tuple[HostRoute, ...] = ()
+    ipv6_ra_mode: Ipv6Mode | None = None
+    ipv6_address_mode: Ipv6Mode | None = None
 
 
 class SubnetChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +56,7 @@ def create_subnet(tx: Transaction, spec: SubnetSpec) -> Subnet:
     check_quota(tx, spec.project_id, "subnet")
     network = network_of(tx, spec.network_id)
     check_prefix(spec.cidr)
+    check_modes(spec.cidr, spec.ipv6_ra_mode, spec.ipv6_address_mode, enable_dhcp=spec.enable_dhcp)
     if overlapping(spec.cidr, (subnet.cidr for subnet in tx.subnets(network.id))) is not None:
         message = (
             f"Invalid input for operation: Requested subnet with cidr: {spec.cidr} for network: {network.id} overlaps "
@@ -73,6 +77,8 @@ def create_subnet(tx: Transaction, spec: SubnetSpec) -> Subnet:
         enable_dhcp=spec.enable_dhcp,
         dns_nameservers=spec.dns_nameservers,
         host_routes=spec.host_routes,
+        ipv6_ra_mode=spec.ipv6_ra_mode,
+        ipv6_address_mode=spec.ipv6_address_mode,
         project_id=spec.project_id,
         name=spec.name,
         description=spec.description,
@@ -82,6 +88,8 @@ def create_subnet(tx: Transaction, spec: SubnetSpec) -> Subnet:
     )
     plan_subnet(tx, network, subnet)
     tx.put_subnet(subnet)
+    if subnet.addresses_follow_macs:
+        give_addresses(tx, subnet)
     return subnet
 
 
@@ -89,6 +97,10 @@ def update_subnet(tx: Transaction, subnet_id: SubnetId, changes: SubnetChanges) 
     """Change a subnet. Raises as create_subnet, and Conflict (GatewayIpInUse) for the gateway of a router."""
     before = subnet_of(tx, subnet_id)
     fields = given(changes)
+    if fields.get("enable_dhcp") is False and (before.ipv6_ra_mode or before.ipv6_address_mode):
+        raise Invalid(
+            "Invalid input for operation: Cannot disable enable_dhcp with ipv6 attributes set.", kind="InvalidInput"
+        )
     gateway, pools = fields.get("gateway", before.gateway), fields.get("pools", before.pools)
     if gateway != before.gateway:
         check_gateway(before.cidr, gateway)
@@ -103,6 +115,8 @@ def update_subnet(tx: Transaction, subnet_id: SubnetId, changes: SubnetChanges) 
 def delete_subnet(tx: Transaction, subnet_id: SubnetId) -> None:
     """Delete a subnet. Raises NotFound, and Conflict (SubnetInUse) while a port has an address of it."""
     subnet = subnet_of(tx, subnet_id)
+    if subnet.addresses_follow_macs and tx.router_interface(subnet.id) is None:
+        take_addresses(tx, subnet)
     if tx.subnet_used(subnet):
         message = (
             f"Unable to complete operation on subnet {subnet.id}: One or more ports have an IP allocation from this "

@@ -46,6 +46,9 @@ class Ipv6Mode(StrEnum):
     SLAAC = "slaac"
 
 
+_FOLLOWING_MACS = (Ipv6Mode.SLAAC, Ipv6Mode.DHCPV6_STATELESS)
+
+
 class Owned(msgspec.Struct, frozen=True, kw_only=True):
     """What every intent object carries, under Neutron's names."""
 
@@ -137,8 +140,7 @@ class Subnet(Owned, frozen=True, kw_only=True):
     @property
     def addresses_follow_macs(self) -> bool:
         """Whether hosts make their addresses of their MACs; then nothing is picked, and nothing can be asked for."""
-        modes = {self.ipv6_address_mode, self.ipv6_ra_mode}
-        return bool(modes & {Ipv6Mode.SLAAC, Ipv6Mode.DHCPV6_STATELESS})
+        return self.ipv6_address_mode in _FOLLOWING_MACS or self.ipv6_ra_mode in _FOLLOWING_MACS
 
 
 class RouterInterface(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from weft.api.neutron.attributes import (
     shown,
 )
 from weft.api.neutron.listing import ListQuery, Rendered
+from weft.api.neutron.port_values import dns_domain
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned, site_of
 from weft.api.neutron.selector import LABELS
@@ -35,14 +36,14 @@ ATTRIBUTES = {
     "admin_state_up": STATE_UP,
     "availability_zone_hints": Attribute(strings(255), filters=False),
     "availability_zones": shown(),
-    "dns_domain": Attribute(only(""), put=True, filters=False, sorts=False),
+    "dns_domain": Attribute(dns_domain, put=True, sorts=False),
     "ipv4_address_scope": shown(),
     "ipv6_address_scope": shown(),
     "is_default": Attribute(only(False), put=True, sorts=False, set_by=Level.ADMINISTRATOR, default=False),
     "l2_adjacency": shown(),
     "labels": LABELS,
     "mtu": Attribute(integer(0, 9216), put=True),
-    "port_security_enabled": Attribute(only(True), put=True, filters=False, sorts=False),
+    "port_security_enabled": Attribute(boolean, put=True, sorts=False, default=True),
     "provider:network_type": _of_the_provider(one_of("vxlan", "vlan")),
     "provider:physical_network": _of_the_provider(or_none(string(64))),
     "provider:segmentation_id": _of_the_provider(SEGMENTATION_ID.convert),
@@ -61,6 +62,8 @@ _SAME = {
     "shared": "shared",
     "router:external": "external",
     "labels": "labels",
+    "port_security_enabled": "port_security_enabled",
+    "dns_domain": "dns_domain",
 }
 _CREATED = {**_SAME, "provider:network_type": "type", "provider:physical_network": "physical_network"}
 
@@ -70,6 +73,7 @@ def _create(tx: Transaction, values: Values, project: str) -> Network:
     spec = NetworkSpec(
         project_id=project_of(values, project),
         site=site_of(values),
+        zone_hints=tuple(values.get("availability_zone_hints", ())),
         mtu_bytes=values.get("mtu") or None,  # Neutron's 0 means: as large as the network can carry
         **renamed({**values, "provider:network_type": kind}, _CREATED),
         **_segment(kind, values.get("provider:segmentation_id")),
@@ -117,15 +121,15 @@ def render(network: Network, subnet_ids: list[str]) -> Rendered:
         "provider:physical_network": network.physical_network,
         "provider:segmentation_id": network.vlan if network.type is NetworkType.VLAN else network.vni,
         "router:external": network.external,
-        "availability_zone_hints": [],
+        "availability_zone_hints": list(network.zone_hints),
         "availability_zones": [network.site],
         "l2_adjacency": network.type is not NetworkType.ROUTED,
-        "port_security_enabled": True,
+        "port_security_enabled": network.port_security_enabled,
         "is_default": False,
         "ipv4_address_scope": None,
         "ipv6_address_scope": None,
         "qos_policy_id": None,
-        "dns_domain": "",
+        "dns_domain": network.dns_domain,
     }
 
 

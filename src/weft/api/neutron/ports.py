@@ -1,64 +1,28 @@
 """Ports, with what Nova reads and writes of their binding."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache
 
 from weft.api.neutron.attributes import STATE_UP, Attribute, Level, owned_attributes, project_of, shown
 from weft.api.neutron.listing import Rendered
 from weft.api.neutron.port_rows import select_ports
+from weft.api.neutron.port_values import (
+    address_pairs,
+    dhcp_options,
+    dns_assignment,
+    dns_domain,
+    dns_name,
+    fixed_ips,
+)
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned
 from weft.api.neutron.selector import SELECTOR, create_where_asked, explained
-from weft.api.neutron.values import (
-    Refused,
-    address,
-    boolean,
-    dictionary,
-    identifier,
-    items,
-    mac,
-    one_of,
-    only,
-    or_none,
-    string,
-    strings,
-)
-from weft.intent.ports import FixedIpSpec, PortChanges, delete_port, update_port
-from weft.model.addresses import IPAddress
-from weft.model.ids import PortId, SubnetId
-from weft.model.intent import Binding, Realizer
+from weft.api.neutron.values import boolean, dictionary, mac, one_of, only, or_none, string, strings
+from weft.api.neutron.vifs import VNIC_TYPES, vif_details, vif_type
+from weft.intent.ports import PortChanges, delete_port, update_port
+from weft.model.ids import NetworkId, PortId
 from weft.ports.lifecycle import neutron_status
 from weft.store import PortView, Snapshot, Transaction
-
-VNIC_TYPES = ("normal", "baremetal")
-"""Of Neutron's, those that a node of ours can give."""
-
-OVS_DETAILS: Mapping[str, object] = {
-    "connectivity": "l2",
-    "port_filter": True,
-    "ovs_hybrid_plug": False,
-    "ovs_create_tap": True,
-    "datapath_type": "system",
-    "bridge_name": "br-int",
-    "bound_drivers": {"0": "weft"},
-}
-"""How Nova shall plug an instance on an OVS node: straight into br-int, with no bridge between."""
-
-
-def fixed_ips(value: object) -> tuple[FixedIpSpec, ...]:
-    """Accept a list of objects with a subnet_id, an ip_address, or both."""
-    found: list[FixedIpSpec] = []
-    seen: set[IPAddress] = set()
-    for each in items(value):
-        if not isinstance(each, dict) or not each or each.keys() - {"subnet_id", "ip_address"}:
-            raise Refused(f"Invalid data format for fixed IP: '{each}'")
-        wanted = address(each["ip_address"]) if "ip_address" in each else None
-        if wanted in seen:
-            raise Refused(f"Duplicate IP address '{wanted}'")
-        if wanted is not None:
-            seen.add(wanted)
-        subnet_id = SubnetId(identifier(each["subnet_id"])) if "subnet_id" in each else None
-        found.append(FixedIpSpec(subnet_id=subnet_id, address=wanted))
-    return tuple(found)
 
 
 def _who_names_owner(value: object) -> Level:
@@ -76,7 +40,9 @@ ATTRIBUTES = {
     **owned_attributes(),
     **SELECTOR,
     "admin_state_up": STATE_UP,
-    "allowed_address_pairs": Attribute(only([]), put=True, filters=False, sorts=False),
+    "allowed_address_pairs": Attribute(
+        address_pairs, put=True, filters=False, sorts=False, set_by=Level.NETWORK_OWNER, default=()
+    ),
     "binding:host_id": Attribute(
         or_none(string(255)), put=True, sorts=False, shown_to=Level.SERVICE, set_by=Level.SERVICE
     ),
@@ -89,12 +55,12 @@ ATTRIBUTES = {
     "device_id": Attribute(string(255), put=True),
     "device_owner": Attribute(string(255), put=True, set_by=_who_names_owner),
     "dns_assignment": shown(),
-    "dns_domain": Attribute(only(""), put=True, filters=False, sorts=False),
-    "dns_name": Attribute(only(""), put=True, filters=False, sorts=False),
-    "extra_dhcp_opts": Attribute(only([]), put=True, filters=False, sorts=False),
+    "dns_domain": Attribute(dns_domain, put=True, sorts=False),
+    "dns_name": Attribute(dns_name, put=True, sorts=False),
+    "extra_dhcp_opts": Attribute(dhcp_options, put=True, filters=False, sorts=False),
     "fixed_ips": Attribute(fixed_ips, put=True, sorts=False, set_by=_who_names_addresses),
     "ip_allocation": shown(filters=True, sorts=True),
-    "mac_address": Attribute(mac, put=True, set_by=Level.NETWORK_OWNER),
+    "mac_address": Attribute(or_none(mac), put=True, set_by=Level.NETWORK_OWNER),
     "port_security_enabled": Attribute(
         boolean, put=True, filters=False, sorts=False, set_by=Level.NETWORK_OWNER, default=True
     ),
@@ -117,6 +83,10 @@ _FIELDS = {
     "admin_state_up": "admin_state_up",
     "port_security_enabled": "port_security_enabled",
     "binding:host_id": "node",
+    "allowed_address_pairs": "allowed_address_pairs",
+    "dns_domain": "dns_domain",
+    "dns_name": "dns_name",
+    "extra_dhcp_opts": "extra_dhcp_opts",
     "binding:vnic_type": "vnic_type",
     "binding:profile": "profile",
 }
@@ -135,12 +105,17 @@ def _fields(values: Values) -> Values:
 
 def renderer(snapshot: Snapshot) -> Callable[[PortView], Rendered]:
     """Return what shows ports of a snapshot."""
-    del snapshot
-    return render
+
+    @cache
+    def domain_of(network_id: NetworkId) -> str:
+        network = snapshot.network(network_id)
+        return "" if network is None else network.dns_domain
+
+    return lambda view: render(view, domain_of(view.port.network_id))
 
 
-def render(view: PortView) -> Rendered:
-    """Return a port as Neutron shows it."""
+def render(view: PortView, network_domain: str = "") -> Rendered:
+    """Return a port as Neutron shows it; `network_domain` is the DNS domain of its network."""
     port = view.port
     return {
         **render_owned(port),
@@ -152,13 +127,18 @@ def render(view: PortView) -> Rendered:
         "device_owner": port.device_owner,
         "fixed_ips": [{"subnet_id": each.subnet_id, "ip_address": str(each.address)} for each in port.fixed_ips],
         "port_security_enabled": port.port_security_enabled,
-        **_binding(view.life.current),
+        **_binding(view),
         "ip_allocation": "immediate",
-        "allowed_address_pairs": [],
-        "dns_assignment": [],
-        "dns_domain": "",
-        "dns_name": "",
-        "extra_dhcp_opts": [],
+        "allowed_address_pairs": [
+            {"ip_address": each.ip_address, "mac_address": each.mac} for each in port.allowed_address_pairs
+        ],
+        "dns_assignment": dns_assignment(port, network_domain),
+        "dns_domain": port.dns_domain,
+        "dns_name": port.dns_name,
+        "extra_dhcp_opts": [
+            {"opt_name": each.name, "opt_value": each.value, "ip_version": each.ip_version}
+            for each in port.extra_dhcp_opts
+        ],
         "qos_network_policy_id": None,
         "qos_policy_id": None,
         "resource_request": None,
@@ -167,22 +147,14 @@ def render(view: PortView) -> Rendered:
     }
 
 
-def _binding(binding: Binding | None) -> Rendered:
-    if binding is None:
-        return {
-            "binding:host_id": "",
-            "binding:vif_type": "unbound",
-            "binding:vif_details": {},
-            "binding:vnic_type": "normal",
-            "binding:profile": {},
-        }
-    on_ovs = Realizer.HOST in binding.owed
+def _binding(view: PortView) -> Rendered:
+    port, binding = view.port, view.life.current
     return {
-        "binding:host_id": binding.node,
-        "binding:vif_type": "ovs" if on_ovs else "other",
-        "binding:vif_details": OVS_DETAILS if on_ovs else {},
-        "binding:vnic_type": binding.vnic_type,
-        "binding:profile": binding.profile,
+        "binding:host_id": "" if binding is None else binding.node,
+        "binding:vif_type": "unbound" if binding is None else vif_type(binding),
+        "binding:vif_details": {} if binding is None else vif_details(binding),
+        "binding:vnic_type": port.vnic_type if binding is None else binding.vnic_type,
+        "binding:profile": port.profile if binding is None else binding.profile,
     }
 
 

@@ -67,7 +67,12 @@ _FIELDS = {"name": "name", "description": "description", "tags": "tags", "admin_
 
 
 def _create(tx: Transaction, values: Values, project: str) -> Router:
-    spec = RouterSpec(project_id=project_of(values, project), site=site_of(values), **renamed(values, _FIELDS))
+    spec = RouterSpec(
+        project_id=project_of(values, project),
+        site=site_of(values),
+        zone_hints=tuple(values.get("availability_zone_hints", ())),
+        **renamed(values, _FIELDS),
+    )
     return create_router(tx, spec)
 
 
@@ -90,7 +95,7 @@ def render(router: Router) -> Rendered:
         **render_owned(router),
         "admin_state_up": router.admin_state_up,
         "status": "ACTIVE",
-        "availability_zone_hints": [],
+        "availability_zone_hints": list(router.zone_hints),
         "availability_zones": [router.site],
         "distributed": False,
         "external_gateway_info": None,

@@ -12,7 +12,7 @@ from weft.intent.subnets import SubnetChanges, SubnetSpec, create_subnet, delete
 from weft.intent.visibility import network_visible
 from weft.model.errors import Invalid
 from weft.model.ids import NetworkId, SubnetId
-from weft.model.intent import Subnet
+from weft.model.intent import Ipv6Mode, Subnet
 from weft.store import Snapshot, Transaction
 
 ATTRIBUTES = {
@@ -25,8 +25,8 @@ ATTRIBUTES = {
     "enable_dhcp": Attribute(boolean, put=True),
     "dns_nameservers": Attribute(addresses, put=True, filters=False, sorts=False),
     "host_routes": Attribute(host_routes, put=True, filters=False, sorts=False),
-    "ipv6_address_mode": Attribute(only(None)),
-    "ipv6_ra_mode": Attribute(only(None)),
+    "ipv6_address_mode": Attribute(or_none(one_of(*(mode.value for mode in Ipv6Mode)))),
+    "ipv6_ra_mode": Attribute(or_none(one_of(*(mode.value for mode in Ipv6Mode)))),
     "router:external": shown(),
     "segment_id": Attribute(only(None), put=True, shown_to=Level.ADMINISTRATOR, set_by=Level.ADMINISTRATOR),
     "service_types": Attribute(only([]), put=True, filters=False, sorts=False, set_by=Level.ADMINISTRATOR, default=[]),
@@ -44,6 +44,7 @@ _FIELDS = {
     "dns_nameservers": "dns_nameservers",
     "host_routes": "host_routes",
 }
+_CREATED = {**_FIELDS, "ipv6_ra_mode": "ipv6_ra_mode", "ipv6_address_mode": "ipv6_address_mode"}
 
 
 def _create(tx: Transaction, values: Values, project: str) -> Subnet:
@@ -58,9 +59,14 @@ def _create(tx: Transaction, values: Values, project: str) -> Subnet:
         project_id=project_of(values, project),
         network_id=NetworkId(values["network_id"]),
         cidr=prefix,
-        **renamed(values, _FIELDS),
+        **renamed({**values, **_modes(values)}, _CREATED),
     )
     return create_subnet(tx, spec)
+
+
+def _modes(values: Values) -> Values:
+    names = ("ipv6_ra_mode", "ipv6_address_mode")
+    return {name: None if values.get(name) is None else Ipv6Mode(values[name]) for name in names}
 
 
 def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Subnet]:
@@ -101,8 +107,8 @@ def render(subnet: Subnet, *, external: bool) -> Rendered:
         "host_routes": [
             {"destination": str(route.destination), "nexthop": str(route.nexthop)} for route in subnet.host_routes
         ],
-        "ipv6_address_mode": None,
-        "ipv6_ra_mode": None,
+        "ipv6_address_mode": subnet.ipv6_address_mode,
+        "ipv6_ra_mode": subnet.ipv6_ra_mode,
         "router:external": external,
         "segment_id": None,
         "service_types": [],

@@ -133,6 +133,33 @@ def cidr(value: object) -> IPNetwork:
     raise Refused(f"'{value}' is not a valid IP subnet")
 
 
+def address_or_prefix(value: object) -> str:
+    """Accept an address or a prefix, as text in its usual form."""
+    if isinstance(value, str):
+        try:
+            if "/" in value:
+                return str(ipaddress.ip_network(value, strict=False))
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            pass
+    raise Refused(f"'{value}' is neither a valid IP address, nor is it a valid IP subnet")
+
+
+def oneline(max_length: int) -> Converter:
+    """Return a converter that accepts strings of one line that are not blank."""
+    accept = string(max_length)
+
+    def convert(value: object) -> str:
+        text = str(accept(value))
+        if not text.strip():
+            raise Refused(f"'{value}' Blank strings are not permitted")
+        if "\n" in text or "\r" in text:
+            raise Refused("Multi-line string is not allowed")
+        return text
+
+    return convert
+
+
 def dictionary(value: object) -> dict[str, object]:
     """Accept an object; null is an empty one."""
     if value is None:

@@ -1,0 +1,35 @@
+"""How Nova shall plug an instance into a node, as a binding says it."""
+
+from collections.abc import Mapping
+
+from weft.model.intent import Binding, Realizer
+
+VNIC_TYPES = ("normal", "baremetal")
+"""Of Neutron's, those that a node of ours can give."""
+
+_PLUGGED: Mapping[str, object] = {
+    "connectivity": "l2",
+    "port_filter": True,
+    "ovs_hybrid_plug": False,
+    "ovs_create_tap": True,
+    "datapath_type": "system",
+    "bridge_name": "br-int",
+}
+
+OVS_DETAILS: Mapping[str, object] = {**_PLUGGED, "bound_drivers": {"0": "weft"}}
+"""On an OVS node: straight into br-int, with no bridge between."""
+
+
+def vif_type(binding: Binding) -> str:
+    """Return what kind of thing plugs the instance in."""
+    return "ovs" if Realizer.HOST in binding.owed else "other"
+
+
+def vif_details(binding: Binding) -> Mapping[str, object]:
+    """Return how it does so."""
+    return OVS_DETAILS if Realizer.HOST in binding.owed else {}
+
+
+def plugging(binding: Binding) -> Mapping[str, object]:
+    """Return how it does so as the pages of single bindings show it: without who decided."""
+    return _PLUGGED if Realizer.HOST in binding.owed else {}
