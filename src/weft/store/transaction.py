@@ -252,6 +252,12 @@ class Transaction(Piece):
         pool = self.pool(subnet)
         self._then.append(lambda: pool.rest(int(address), until))
 
+    def forget_address(self, network_id: NetworkId, address: str, subnet_id: SubnetId) -> None:
+        """Drop an address from the tables of those that ports have and of those that rest; for repairs."""
+        self._delete(t.fixed_ips, network_id, address)
+        self._delete(t.resting_ips, network_id, address)
+        self._then.append(lambda: self._kept.pools.forget(subnet_id))
+
     def pool(self, subnet: Subnet) -> AddressPool:
         """Return the allocator of a subnet, built from rows if it is not there yet."""
         pools = self._kept.pools
