@@ -47,6 +47,7 @@ def test_several_servers_and_a_socket_elsewhere() -> None:
         ({"node": ""}, "'node' is empty"),
         ({"server": "172.31.0.10:9696"}, "server '172.31.0.10:9696'"),
         ({"server": []}, "'server' is empty"),
+        ({"key_file": "/k"}, "no certificate_file"),
         ({"mtu_bytes": 900}, "mtu_bytes = 900"),
         ({"management": "172.31.1.11/33"}, "172.31.1.11/33"),
         ({"gateway": "172.31.2.1"}, "gateway 172.31.2.1"),

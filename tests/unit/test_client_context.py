@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from weft.client.context import Context, context_files, find_context
+from weft.client.endpoint import TlsFiles
 from weft.model.errors import Invalid
 
 
@@ -49,3 +50,15 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str) -> None:
 def test_the_users_file_comes_before_the_machines() -> None:
     user, machine = context_files({"XDG_CONFIG_HOME": "/home/me/.config"})
     assert (str(user), str(machine)) == ("/home/me/.config/weft/client.toml", "/run/weft/client.toml")
+
+
+def test_certificates_are_found_as_tokens_are(tmp_path: Path) -> None:
+    path = tmp_path / "client.toml"
+    path.write_text('server = "https://a"\nca_file = "ca"\ncertificate_file = "own"\nkey_file = "key"\n')
+    assert find_context(environment={}, files=[path]).tls == TlsFiles("ca", "own", "key")
+    assert find_context("https://b", environment={}, files=[path]).tls == TlsFiles()
+    environment = {"WEFT_CA_FILE": "ca2", "WEFT_CERTIFICATE_FILE": "own2"}
+    assert find_context(environment=environment, files=[path]).tls == TlsFiles("ca2", "own2", None)
+    found = find_context(tls=TlsFiles(None, "own3", "key3"), environment=environment, files=[path])
+    assert found.tls == TlsFiles("ca2", "own3", "key3")
+    assert find_context(environment=environment, files=[]).tls == TlsFiles("ca2", "own2", None)

@@ -18,7 +18,7 @@ from weft.agent.reconciler import Host, Reconciler
 from weft.agent.server import Server, ServerLink
 from weft.agent.settings import AgentSettings, Datapath
 from weft.agent.standing import Outbox
-from weft.client import AsyncClient
+from weft.client import AsyncClient, TlsFiles
 from weft.model.errors import Invalid
 
 log = structlog.get_logger()
@@ -83,4 +83,5 @@ def _client(settings: AgentSettings, server: str) -> Server:
             token = Path(settings.token_file).read_text().strip()
         except OSError as error:
             raise Invalid(f"the token file {settings.token_file} cannot be read: {error.strerror}") from error
-    return AsyncClient(server, token)
+    tls = TlsFiles(settings.ca_file, settings.certificate_file, settings.key_file)
+    return AsyncClient(server, token, tls=tls)

@@ -50,11 +50,18 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     node: str
     server: str | tuple[str, ...]
-    """``http://host:port`` or ``unix:/path``; with several, the next is tried when one does not answer."""
+    """``https://host:port``, ``http://host:port`` or ``unix:/path``; with several, the next is tried when one does not
+    answer."""
     nics: tuple[str, ...]
     """Physical interfaces, all cabled to the node's leaf or its MLAG pair."""
     token_file: str | None = None
     """File with the node's token; read at each connection, so that it can be renewed in place."""
+    ca_file: str | None = None
+    """Authorities of an https server's certificate (PEM); the system's if left out."""
+    certificate_file: str | None = None
+    """The node's own certificate, CN=node:NAME (PEM); read at each connection, so that it can be renewed in place."""
+    key_file: str | None = None
+    """The certificate's key; in the same file if left out."""
     management: str | None = None
     """The node's own address with prefix length, put on br-bond."""
     gateway: str | None = None
@@ -103,7 +110,9 @@ def problems(settings: AgentSettings) -> list[str]:
     found += [f"'{nic}' in nics is not an interface name" for nic in settings.nics if not 0 < len(nic.encode()) < 16]
     for server in settings.servers:
         if not server.startswith(("http://", "https://", "unix:")):
-            found.append(f"server '{server}' is neither http://host:port nor unix:/path")
+            found.append(f"server '{server}' is neither http://host:port, https://host:port nor unix:/path")
+    if settings.key_file is not None and settings.certificate_file is None:
+        found.append("key_file is set, but no certificate_file that it is the key of")
     if not MIN_MTU_BYTES <= settings.mtu_bytes <= MAX_MTU_BYTES:
         found.append(f"mtu_bytes = {settings.mtu_bytes} is not between {MIN_MTU_BYTES} and {MAX_MTU_BYTES}")
     return found + _address_problems(settings)

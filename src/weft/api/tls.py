@@ -55,20 +55,20 @@ def tls_files(settings: ServerSettings) -> TlsFiles | None:
 
 
 class Tls:
-    """The server's side of TLS."""
+    """The server's side of TLS. Every handshake uses the files as they were last read."""
 
     def __init__(self, files: TlsFiles) -> None:
         """Read the files; raise Invalid naming the one that is wrong."""
         self._files = files
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.context.set_alpn_protocols(["http/1.1"])
-        if files.client_ca is not None:
-            self.context.verify_mode = ssl.CERT_OPTIONAL  # people have tokens, and no certificate
-        if files.client_crl is not None:
-            self.context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
         self._marks = self._present_marks()
-        self._load()
+        self._current = _context(files)
+        self.context = _context(files)
+        """What sockets are served with; it hands each connection over to the newest."""
+        self.context.sni_callback = self._hand_over
+
+    def _hand_over(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext) -> None:
+        del name, context
+        connection.context = self._current
 
     @property
     def asks_for_certificates(self) -> bool:
@@ -76,10 +76,7 @@ class Tls:
         return self._files.client_ca is not None
 
     async def follow(self) -> None:
-        """Take up renewed files for new connections, until cancelled.
-
-        An authority that is taken out of a file stays believed until the server is started again.
-        """
+        """Take up renewed files for new connections, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             self.look()
@@ -90,23 +87,12 @@ class Tls:
         if marks == self._marks:
             return
         try:
-            self._load()
+            self._current = _context(self._files)
         except Invalid as error:
             log.warning("certificates_not_taken_up", reason=error.message)
             return
         self._marks = marks
         log.info("certificates_taken_up", files=[str(path) for path in self._files.paths()])
-
-    def _load(self) -> None:
-        files = self._files
-        _load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), files)  # a pair that does not match harms no live context
-        _load_pair(self.context, files)
-        for authorities in (files.client_ca, files.client_crl):
-            if authorities is not None:
-                try:
-                    self.context.load_verify_locations(authorities)
-                except (OSError, ssl.SSLError) as error:
-                    raise Invalid(f"cannot read certificates or revocations of {authorities}: {error}") from None
 
     def _present_marks(self) -> list[tuple[int, int] | None]:
         marks: list[tuple[int, int] | None] = []
@@ -120,6 +106,24 @@ class Tls:
         return marks
 
 
+def _context(files: TlsFiles) -> ssl.SSLContext:
+    """Return what serves a connection; raise Invalid naming the file that is wrong."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    # A resumed session is not verified again, and would outlive a revocation.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    _load_pair(context, files)
+    if files.client_ca is not None:
+        context.verify_mode = ssl.CERT_OPTIONAL  # people have tokens, and no certificate
+        _load_authorities(context, files.client_ca)
+    if files.client_crl is not None:
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+        _load_authorities(context, files.client_crl)
+    return context
+
+
 def _load_pair(context: ssl.SSLContext, files: TlsFiles) -> None:
     def no_password() -> str:  # else OpenSSL asks on the terminal, and a server has none
         raise Invalid(f"the key {files.key} is encrypted: a server that starts by itself needs one that is not")
@@ -129,6 +133,13 @@ def _load_pair(context: ssl.SSLContext, files: TlsFiles) -> None:
     except (OSError, ssl.SSLError) as error:
         message = f"cannot use the certificate {files.certificate} with the key {files.key}: {error}"
         raise Invalid(message) from None
+
+
+def _load_authorities(context: ssl.SSLContext, path: Path) -> None:
+    try:
+        context.load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        raise Invalid(f"cannot read certificates or revocations of {path}: {error}") from None
 
 
 def node_of_certificate(certificate: Mapping[str, Any] | None) -> NodeName | None:

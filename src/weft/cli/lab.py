@@ -217,7 +217,7 @@ def _with_client(work: "Callable[[AsyncClient], Awaitable[None]]") -> None:
 
     async def run() -> None:
         context = find_context()
-        async with AsyncClient(context.server, context.token, ca_file=context.ca_file) as client:
+        async with AsyncClient(context.server, context.token, tls=context.tls) as client:
             await work(client)
 
     asyncio.run(run())

@@ -16,15 +16,18 @@ import click
 @click.option(
     "--db", metavar="URL", help="sqlite:////PATH or postgresql://USER@HOST/DATABASE; made and upgraded as needed."
 )
-@click.option("--token-file", metavar="PATH", help="Administrators' tokens, one a line.")
+@click.option("--token-file", metavar="PATH", help="Tokens, one a line; alone on it, it is an administrator's.")
+@click.option("--tls-certificate", metavar="PATH", help="The certificate of TCP sockets; without it they speak HTTP.")
+@click.option("--tls-key", metavar="PATH", help="The certificate's key.")
+@click.option("--tls-client-ca", metavar="PATH", help="Authorities of the certificates that nodes show.")
 @click.option("--switch-key", metavar="PATH", help="The SSH private key that the switches accept.")
 @click.option("--controllers/--no-controllers", default=None, help="Whether the controllers may run here, too.")
 @click.option("--project", metavar="NAME", help="Owner of what is created by a request that names no tenant.")
 def server(config: Path | None, **flags: object) -> None:
     """Run the server: the API and the controllers, in one process, until it is told to stop.
 
-    Without --token-file it knows no credential, and listens on loopback and unix sockets only. Whoever may open its
-    unix socket is an administrator.
+    Without --token-file, or another credential in the file of --config, it listens on loopback and unix sockets only,
+    and takes everybody for an administrator. Whoever may open its unix socket is one in any case.
     """
     from weft.api.server import run  # noqa: PLC0415 - a command that does not serve need not load a server
     from weft.api.settings import load_settings  # noqa: PLC0415

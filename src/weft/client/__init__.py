@@ -7,6 +7,7 @@ or reconnects by itself: what to do about a Transient error is its caller's deci
 
 from weft.client.aio import AsyncClient
 from weft.client.context import Context, find_context
+from weft.client.endpoint import TlsFiles
 from weft.client.sync import Client
 
-__all__ = ["AsyncClient", "Client", "Context", "find_context"]
+__all__ = ["AsyncClient", "Client", "Context", "TlsFiles", "find_context"]

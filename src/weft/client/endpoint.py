@@ -25,22 +25,50 @@ UNREACHABLE = "Unreachable"
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Whom an https server must be, and who the client says it is. All are PEM."""
+
+    ca_file: str | None = None
+    """Authorities of the server's certificate; None: the system's."""
+    certificate_file: str | None = None
+    """The client's own certificate, as a node's agent has one; None: it shows none."""
+    key_file: str | None = None
+    """The key of that certificate; None: it stands in the same file."""
+
+    def context(self) -> ssl.SSLContext:
+        """Return what httpx verifies a server with; raise Invalid naming the file that is wrong."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise Invalid(f"cannot read the authorities of {self.ca_file}: {error}") from None
+        if self.certificate_file is not None:
+            try:
+                context.load_cert_chain(self.certificate_file, self.key_file)
+            except (OSError, ssl.SSLError) as error:
+                what = f"the certificate {self.certificate_file} with the key {self.key_file or 'in it'}"
+                raise Invalid(f"cannot use {what}: {error}") from None
+        return context
+
+
+SYSTEM_TLS = TlsFiles()
+"""The system's authorities, and no certificate."""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A server's address: ``http://HOST:PORT``, ``https://HOST:PORT`` or ``unix:/PATH``."""
 
     server: str
     base_url: str
     socket_path: str | None = None
-    ca_file: str | None = None
+    files: TlsFiles = SYSTEM_TLS
 
     def tls(self) -> ssl.SSLContext | bool:
         """Return how to verify the server; loading the system's authorities takes time, so only for https."""
-        if not self.base_url.startswith("https:"):
-            return False
-        return ssl.create_default_context(cafile=self.ca_file)
+        return self.files.context() if self.base_url.startswith("https:") else False
 
 
-def parse_server(server: str, ca_file: str | None = None) -> Endpoint:
+def parse_server(server: str, files: TlsFiles = SYSTEM_TLS) -> Endpoint:
     """Read a server's address; raise Invalid if it is none."""
     if server.startswith("unix:"):
         path = server.removeprefix("unix:")
@@ -50,7 +78,7 @@ def parse_server(server: str, ca_file: str | None = None) -> Endpoint:
     parts = urlsplit(server)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise Invalid(f"'{server}' is not a server: write http://HOST:PORT, https://HOST:PORT or unix:/PATH")
-    return Endpoint(server, server.rstrip("/"), ca_file=ca_file)
+    return Endpoint(server, server.rstrip("/"), files=files)
 
 
 def headers(token: str | None) -> dict[str, str]:
@@ -75,6 +103,12 @@ def reaching(endpoint: Endpoint) -> Iterator[None]:
         message = f"the weft server at {endpoint.server} was silent for too long"
         raise Transient(message, retry_after_s=RETRY_AFTER_S, kind=UNREACHABLE) from None
     except httpx.TransportError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            message = (
+                f"the certificate of {endpoint.server} cannot be believed ({error}); "
+                "name its authority with --ca-file or WEFT_CA_FILE, or the server as its certificate does"
+            )
+            raise Transient(message, retry_after_s=RETRY_AFTER_S, kind=UNREACHABLE) from error
         reason = str(error) or type(error).__name__
         message = (
             f"no weft server answers at {endpoint.server} ({reason}); start one with `weft server`, "

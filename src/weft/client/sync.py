@@ -11,6 +11,8 @@ from weft.client.call import Call, JsonObject
 from weft.client.endpoint import (
     CONNECT_TIMEOUT_S,
     REQUEST_TIMEOUT_S,
+    SYSTEM_TLS,
+    TlsFiles,
     answer_of,
     error_of,
     headers,
@@ -40,10 +42,10 @@ class Client:
         server: str,
         token: str | None = None,
         *,
-        ca_file: str | None = None,
+        tls: TlsFiles = SYSTEM_TLS,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._endpoint = parse_server(server, ca_file)
+        self._endpoint = parse_server(server, tls)
         if transport is None:
             transport = httpx.HTTPTransport(uds=self._endpoint.socket_path, verify=self._endpoint.tls())
         self._http = httpx.Client(
