@@ -16,6 +16,11 @@ class FakeClock:
     def now(self) -> float:
         return self._now
 
+    @property
+    def sleeping(self) -> bool:
+        """Whether anybody sleeps."""
+        return any(not done.done() for _, _, done in self._sleepers)
+
     async def sleep(self, delay_s: float) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._now + delay_s, next(self._order), done))

@@ -67,6 +67,9 @@ class Kind(StrEnum):
     """What a subnet took from a subnet pool; its id is the subnet's, its parent the pool."""
     FLOATING_IP = "floating_ip"
     """Its parent is the port that it leads to, its name the address."""
+    NOVA_PORT = "nova_port"
+    """What Nova was told of a port; its id is the port's."""
+    NOVA_POSITION = "nova_position"
     RBAC_POLICY = "rbac_policy"
     """Its parent is the object that it shares, its name ``TYPE/ACTION/PROJECT``."""
 
