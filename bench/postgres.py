@@ -1,5 +1,6 @@
 """A PostgreSQL server of one's own: a folder, a unix socket in it, gone when it is no longer needed."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -74,10 +75,15 @@ class PostgresServer:
 
     def kill(self) -> None:
         """Kill the server and all its processes at once, as a power cut would."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+        if self._process is None:
+            return
+        pid = self._process.pid
+        backends = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in (pid, *map(int, backends)):  # backends are sessions of their own
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
 
     def stop(self) -> None:
         """Stop the server."""

@@ -1,6 +1,7 @@
 """`weft db check` finds what a hand in the file has done, and nothing in what weft has written."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ async def url(tmp_path: Path) -> str:
 
 
 def test_what_weft_writes_is_sound(url: str) -> None:
-    assert run("check", "--db", url) == (0, f"{url.removeprefix('sqlite:///')} is sound\n")
+    assert run("check", "--db", url) == (0, f"{url} is sound\n")
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,39 @@ def test_upgrade_makes_one_that_check_accepts(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db"
     assert run("upgrade", "--db", url)[0] == 0
     assert run("check", "--db", url)[0] == 0
+
+
+def test_a_database_goes_out_and_comes_back_the_same(url: str, tmp_path: Path) -> None:
+    code, lines = run("export", "--db", url)
+    assert code == 0
+    (tmp_path / "export").write_text(lines)
+    copy = f"sqlite:///{tmp_path}/copy.db"
+    assert run("import", "--db", copy, f"{tmp_path}/export") == (0, f"{copy} has {lines.count(chr(10)) - 2} rows\n")
+    assert run("export", "--db", copy) == (0, lines)
+    assert run("check", "--db", copy) == (0, f"{copy} is sound\n")
+    code, said = run("import", "--db", copy, f"{tmp_path}/export")
+    assert (code, "is not empty: import into a new database" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda lines: lines[:-1], "it was cut"),
+        (lambda lines: lines[:-3] + lines[-1:], "rows, and has"),
+        (lambda lines: lines[1:], "this is no export"),
+        (lambda lines: [*lines[:2], '["ports"]', *lines[2:]], "line 3 of the export is no row"),
+        (lambda lines: [*lines[:2], "{", *lines[2:]], "line 3 of the export is damaged"),
+        (lambda lines: [lines[0].replace('"schema":"', '"schema":"x'), *lines[1:]], "export it anew"),
+        (lambda lines: [], "this is no export"),
+    ],
+)
+def test_a_damaged_export_changes_nothing(
+    url: str, tmp_path: Path, damage: Callable[[list[str]], list[str]], says: str
+) -> None:
+    lines = run("export", "--db", url)[1].splitlines()
+    (tmp_path / "export").write_text("\n".join(damage(lines)))
+    copy = f"sqlite:///{tmp_path}/copy.db"
+    code, said = run("import", "--db", copy, f"{tmp_path}/export")
+    assert (code, says in said) == (1, True), said
+    (tmp_path / "export").write_text("\n".join(lines))
+    assert run("import", "--db", copy, f"{tmp_path}/export")[0] == 0

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -23,7 +22,7 @@ from weft.api.access import (
 from weft.api.auth.authenticator import Authentication, Authenticator
 from weft.api.auth.token_file import AdminTokens
 from weft.api.limits import Limits, LimitSettings
-from weft.api.routing import Operation, routes_of
+from weft.api.routing import Operation, Paths
 from weft.model.errors import Forbidden
 from weft.model.ids import NodeName
 
@@ -139,8 +138,8 @@ def client() -> httpx.AsyncClient:
         Operation("GET", "/v1/nodes/{node}/desired", answer, Access.OWN_NODE),
         Operation("POST", "/v1/nodes/{node}/desired", answer),
     ]
-    routes = routes_of(operations, authenticator("root"), Limits(LimitSettings()), lambda *_: None)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=routes)), base_url="http://weft")
+    paths = Paths(operations, authenticator("root"), Limits(LimitSettings()), lambda *_: None)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(paths), base_url="http://weft")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -16,7 +15,7 @@ from weft.api.answers import read_body
 from weft.api.auth.authenticator import Authentication, Authenticator
 from weft.api.auth.token_file import AdminTokens
 from weft.api.limits import Limits, LimitSettings, Rate
-from weft.api.routing import Operation, routes_of
+from weft.api.routing import Operation, Paths
 from weft.model.errors import Transient
 from weft.model.ids import NodeName
 
@@ -113,9 +112,9 @@ def application(settings: LimitSettings, door: Door) -> httpx.AsyncClient:
         Operation("POST", "/v2.0/size", size),
     ]
     authenticator = Authenticator(Authentication(sources=(AdminTokens(["root"]),)), nobody)
-    routes = routes_of(operations, authenticator, Limits(settings), lambda *_: None)
+    paths = Paths(operations, authenticator, Limits(settings), lambda *_: None)
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(Starlette(routes=routes)),
+        transport=httpx.ASGITransport(paths),
         base_url="http://weft",
         headers={"Authorization": "Bearer root"},
     )

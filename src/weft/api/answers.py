@@ -9,7 +9,7 @@ import math
 from typing import TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from weft.model.errors import Conflict, Forbidden, Invalid, NotFound, Transient, WeftError
@@ -94,12 +94,15 @@ async def read_body(request: Request) -> bytes:
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for piece in request.stream():
-                body += piece
+            while True:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise Invalid("the connection was closed before the whole body had come")
+                body += message.get("body", b"")
                 if len(body) > limit:
                     raise _too_large(limit)
-    except ClientDisconnect:
-        raise Invalid("the connection was closed before the whole body had come") from None
+                if not message.get("more_body", False):
+                    break
     except TimeoutError:
         raise Invalid(f"the whole body had not come after {BODY_TIMEOUT_S:g} s", kind="RequestTimeout") from None
     return bytes(body)

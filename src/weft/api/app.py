@@ -5,9 +5,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-
 from weft.api.agents import Agents
 from weft.api.auth.authenticator import Authentication, Authenticator
 from weft.api.limits import Limits, LimitSettings
@@ -28,7 +25,7 @@ from weft.api.neutron.routers import ROUTERS, RouterInterfacePages
 from weft.api.neutron.subnets import SUBNETS
 from weft.api.neutron.tags import TagPages
 from weft.api.operations import OperationWorker
-from weft.api.routing import Operation, routes_of, unknown_path
+from weft.api.routing import Operation, Paths
 from weft.api.watches import NodeWatches
 from weft.model.ids import NodeName
 from weft.protocol.node import HEARTBEAT_S
@@ -59,9 +56,7 @@ class Api:
         self._authenticator = Authenticator(authentication, self._node_by_token)
         operations = self._operations(plans)
         self.worker = OperationWorker(store, self._watches, operations, clock)
-        routes = routes_of(operations, self._authenticator, Limits(limits), self._metrics.observe)
-        self.app = Starlette(routes=routes, exception_handlers={HTTPException: unknown_path})
-        self.app.router.redirect_slashes = False
+        self.app = Paths(operations, self._authenticator, Limits(limits), self._metrics.observe)
 
     def stop_streams(self) -> None:
         """End every stream; a stream that is opened from now on ends at once."""
@@ -82,7 +77,7 @@ class Api:
             await self._authenticator.close()
 
     def _operations(self, plans: Plans) -> list[Operation]:
-        """Return all operations, the paths that are asked most first: they are tried in this order."""
+        """Return all operations."""
         store = self._store
         native = (
             NodePages(store, self._watches, self._agents, self._stopping, heartbeat_s=self._heartbeat_s),

@@ -10,18 +10,32 @@ import sqlalchemy as sa
 
 from weft.ports import lifecycle
 from weft.store import schema as t
+from weft.store.changes import Kind
 from weft.store.snapshot import Snapshot
 from weft.store.views import PortView
 
 _INTEGRITY = sa.text("PRAGMA integrity_check")
 _FIXED_IPS = sa.select(t.fixed_ips.c.network_id, t.fixed_ips.c.address, t.fixed_ips.c.subnet_id, t.fixed_ips.c.port_id)
 _BINDINGS = sa.select(t.bindings.c.port_id, t.bindings.c.epoch, t.bindings.c.node, t.bindings.c.network_id)
+_USAGE = sa.select(t.usage.c.project_id, t.usage.c.kind, t.usage.c.count)
+_RECORDS = sa.select(t.records.c.kind, t.records.c.project_id, sa.func.count()).group_by(
+    t.records.c.kind, t.records.c.project_id
+)
+_COUNTED = {
+    kind: sa.select(table.c.project_id, sa.func.count()).group_by(table.c.project_id)
+    for kind, table in (
+        (Kind.NETWORK, t.networks),
+        (Kind.SUBNET, t.subnets),
+        (Kind.ROUTER, t.routers),
+        (Kind.PORT, t.ports),
+    )
+}
 _SOUND = "ok"
 
 
 def contradictions(snapshot: Snapshot) -> list[str]:
     """Return everything that is wrong with a database, each with the object it is about; none, if it is sound."""
-    damage = [row[0] for row in snapshot.run(_INTEGRITY)]
+    damage = [row[0] for row in snapshot.run(_INTEGRITY)] if snapshot.engine == "sqlite" else [_SOUND]
     if damage != [_SOUND]:
         return [f"the file is damaged: {each}" for each in damage]  # what else would be found means nothing
     ports = snapshot.ports()
@@ -30,6 +44,7 @@ def contradictions(snapshot: Snapshot) -> list[str]:
         *_references(snapshot, ports),
         *_disagreements("address", _addresses(ports), _rows(snapshot, _FIXED_IPS)),
         *_disagreements("binding", _bindings(ports), _rows(snapshot, _BINDINGS)),
+        *_disagreements("count", _counted(snapshot), {row for row in _rows(snapshot, _USAGE) if row[2]}),
     ]
 
 
@@ -80,6 +95,14 @@ def _bindings(ports: list[PortView]) -> set[tuple[Any, ...]]:
         for view in ports
         for binding in view.life.bindings
     }
+
+
+def _counted(snapshot: Snapshot) -> set[tuple[Any, ...]]:
+    """Return how many objects of each kind each project has, counted anew."""
+    counts = {(row[1], row[0], row[2]) for row in snapshot.run(_RECORDS)}
+    for kind, table in _COUNTED.items():
+        counts |= {(row[0], str(kind), row[1]) for row in snapshot.run(table)}
+    return counts
 
 
 def _rows(snapshot: Snapshot, statement: sa.ClauseElement) -> set[tuple[Any, ...]]:

@@ -64,6 +64,9 @@ class Engine(Protocol):
     def upgrade(self) -> None:
         """Bring the schema forward to this version's."""
 
+    def schema(self) -> str | None:
+        """Return the version of the schema; None for a database that has none yet."""
+
     def release(self) -> None:
         """Give up what only one process may hold."""
 

@@ -1,5 +1,6 @@
 """Takes a database forward to the schema of this version, one numbered step after another (Alembic)."""
 
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -9,6 +10,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, make_url
 
 from weft.model.errors import Permanent
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Alembic keeps what it works on in a global; processes take turns by a lock of the database, see env.py."""
 
 
 def upgrade(url: str) -> None:
@@ -27,7 +31,8 @@ def upgrade(url: str) -> None:
         raise Permanent(
             f"the database {shown} has schema '{found}', which this weft does not know: it was made by a newer one"
         )
-    command.upgrade(config, "head")
+    with _ONE_AT_A_TIME:
+        command.upgrade(config, "head")
 
 
 def current(url: str) -> str | None:

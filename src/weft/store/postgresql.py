@@ -119,9 +119,20 @@ class PostgresEngine:
     def upgrade(self) -> None:
         """Bring the schema forward; processes that start together take turns. Raises Permanent if it can't be."""
         try:
-            migration.upgrade(self._url.replace("postgresql:", "postgresql+psycopg:", 1))
+            migration.upgrade(self._by_driver)
         except sa.exc.OperationalError as error:
             raise Permanent(f"cannot reach the database {self.url}: {error.orig}") from error
+
+    def schema(self) -> str | None:
+        """Return the version of the schema; raise Permanent if the server can't be reached."""
+        try:
+            return migration.current(self._by_driver)
+        except sa.exc.OperationalError as error:
+            raise Permanent(f"cannot reach the database {self.url}: {error.orig}") from error
+
+    @property
+    def _by_driver(self) -> str:
+        return self._url.replace("postgresql:", "postgresql+psycopg:", 1)
 
     def release(self) -> None:
         """There is nothing that only one process may hold."""

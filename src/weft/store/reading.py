@@ -90,9 +90,7 @@ class Readers:
     def _answer(self, connection: Connection | None, batch: Sequence[_Query]) -> Connection | None:
         """Run the queries of a batch; return the connection for the next, None if it is of no more use."""
         try:
-            if connection is None:
-                connection = self._engine.connect()
-            connection.begin_read()
+            connection = self._begin_read(connection)
             try:
                 snapshot = Snapshot(connection, self._engine.dialect)
                 for query in batch:
@@ -106,6 +104,19 @@ class Readers:
             for query in batch:
                 query.error = query.error or unreachable
             return None
+        return connection
+
+    def _begin_read(self, connection: Connection | None) -> Connection:
+        """Begin a transaction, on a new connection if the old one broke since it was last used."""
+        if connection is not None:
+            try:
+                connection.begin_read()
+            except self._engine.failures:
+                connection.close()
+            else:
+                return connection
+        connection = self._engine.connect()
+        connection.begin_read()
         return connection
 
     def _run(self, snapshot: Snapshot, query: _Query) -> None:

@@ -42,6 +42,11 @@ class Snapshot:
         self._connection = connection
         self._dialect = dialect
 
+    @property
+    def engine(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._dialect.name
+
     def run(self, statement: sa.ClauseElement, **parameters: Any) -> Any:
         """Run a statement that stands at module level (it is compiled once) and return the driver's cursor."""
         return self._connection.execute(_sql(statement, self._dialect), parameters)

@@ -128,6 +128,10 @@ class SqliteEngine:
         """Bring the schema forward."""
         migration.upgrade(f"{PREFIX}{self._path}")
 
+    def schema(self) -> str | None:
+        """Return the version of the schema."""
+        return migration.current(f"{PREFIX}{self._path}")
+
     def release(self) -> None:
         """Let another process have the file."""
         os.close(self._lock)

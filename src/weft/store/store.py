@@ -234,11 +234,10 @@ class Store:
 
     def _attempt_all(self, works: list[_Work], *, careful: bool) -> Revision:
         """Run the pieces and commit; return the newest revision. If that raises, nothing has happened."""
-        connection = self._connected()
+        connection = self._begin_write()
         for work in works:
             work.begin()
         try:
-            connection.begin_write()
             group = Group(self._engine, connection, self._kept, careful=careful)
             if group.head != self._kept.seen:
                 catch_up(self._kept, group.snapshot(), self._kept.seen)
@@ -330,9 +329,20 @@ class Store:
         rows.run(_FORGET_HISTORY, until=now - RELEASED_HISTORY_S)
         rows.run(_FORGET_PORTS, until=now - RELEASED_HISTORY_S)
 
-    def _connected(self) -> Connection:
-        if self._connection is None:
-            self._connection = self._engine.connect()
+    def _begin_write(self) -> Connection:
+        """Begin a transaction, on a new connection if the old one broke since it was last used."""
+        if self._connection is not None:
+            try:
+                self._connection.begin_write()
+            except self._engine.failures as error:
+                if not self._engine.is_shared:
+                    raise
+                log.warning("database_connection_lost", error=str(error))
+                self._disconnect()
+            else:
+                return self._connection
+        self._connection = self._engine.connect()
+        self._connection.begin_write()
         return self._connection
 
     def _disconnect(self) -> None:

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
@@ -128,6 +129,7 @@ def _refuse_browsers(scope: Scope) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def _names_this_machine(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""
