@@ -18,6 +18,7 @@ from weft.api.native.ports import PortPages
 from weft.api.native.status import StatusPages
 from weft.api.native.watch import WatchPages
 from weft.api.neutron import discovery, pages
+from weft.api.neutron.bindings import BindingPages
 from weft.api.neutron.networks import NETWORKS
 from weft.api.neutron.ports import PORTS
 from weft.api.neutron.resource import ResourcePages
@@ -94,6 +95,7 @@ class Api:
             *ResourcePages(NETWORKS, store, self._project).operations(),
             *ResourcePages(SUBNETS, store, self._project).operations(),
             *ResourcePages(ROUTERS, store, self._project).operations(),
+            *BindingPages(store, self._project).operations(),
             *RouterInterfacePages(store, self._project).operations(),
             *(operation for pages in native for operation in pages.operations()),
             *discovery.operations(),

@@ -158,6 +158,9 @@ def update_port(tx: Transaction, port_id: PortId, changes: PortChanges, *, actor
     fields = _new_values(tx, view, given(changes))
     node, vnic_type = fields.pop("node", UNSET), fields.get("vnic_type")
     profile = fields.get("profile")
+    if node is not UNSET and view.port.prepared:
+        # What is bound there is prepared no more; a port that is taken off its node goes nowhere.
+        fields["prepared"] = tuple(each for each in view.port.prepared if node not in {None, each.node})
     if fields:
         _check_gateway_kept(view, fields)
         view = write_port(tx, view, changed(tx, view.port, **fields))

@@ -175,9 +175,10 @@ class DhcpOption(msgspec.Struct, frozen=True):
 
 
 class PreparedBinding(msgspec.Struct, frozen=True):
-    """A node that a port may move to, or has moved from: known, and carrying nothing."""
+    """A node that a port may move to, or has moved from: known, and carrying nothing. `owed` as a binding there has."""
 
     node: NodeName
+    owed: frozenset[Realizer]
     vnic_type: str = "normal"
     profile: Mapping[str, object] = {}
 

@@ -151,8 +151,8 @@ def _binding(view: PortView) -> Rendered:
     port, binding = view.port, view.life.current
     return {
         "binding:host_id": "" if binding is None else binding.node,
-        "binding:vif_type": "unbound" if binding is None else vif_type(binding),
-        "binding:vif_details": {} if binding is None else vif_details(binding),
+        "binding:vif_type": "unbound" if binding is None else vif_type(binding.owed),
+        "binding:vif_details": {} if binding is None else vif_details(binding.owed),
         "binding:vnic_type": port.vnic_type if binding is None else binding.vnic_type,
         "binding:profile": port.profile if binding is None else binding.profile,
     }

@@ -1,8 +1,8 @@
 """How Nova shall plug an instance into a node, as a binding says it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
-from weft.model.intent import Binding, Realizer
+from weft.model.intent import Realizer
 
 VNIC_TYPES = ("normal", "baremetal")
 """Of Neutron's, those that a node of ours can give."""
@@ -20,16 +20,16 @@ OVS_DETAILS: Mapping[str, object] = {**_PLUGGED, "bound_drivers": {"0": "weft"}}
 """On an OVS node: straight into br-int, with no bridge between."""
 
 
-def vif_type(binding: Binding) -> str:
-    """Return what kind of thing plugs the instance in."""
-    return "ovs" if Realizer.HOST in binding.owed else "other"
+def vif_type(owed: Set[Realizer]) -> str:
+    """Return what kind of thing plugs the instance in, on a node where these owe a binding its realization."""
+    return "ovs" if Realizer.HOST in owed else "other"
 
 
-def vif_details(binding: Binding) -> Mapping[str, object]:
+def vif_details(owed: Set[Realizer]) -> Mapping[str, object]:
     """Return how it does so."""
-    return OVS_DETAILS if Realizer.HOST in binding.owed else {}
+    return OVS_DETAILS if Realizer.HOST in owed else {}
 
 
-def plugging(binding: Binding) -> Mapping[str, object]:
+def plugging(owed: Set[Realizer]) -> Mapping[str, object]:
     """Return how it does so as the pages of single bindings show it: without who decided."""
-    return _PLUGGED if Realizer.HOST in binding.owed else {}
+    return _PLUGGED if Realizer.HOST in owed else {}
