@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from weft.intent.blocks import check_no_pool
 from weft.intent.held import forget_subnet
 from weft.intent.plan import forget_owner, unplan_subnet
 from weft.intent.quotas import check_quota
@@ -129,6 +130,7 @@ def delete_network(tx: Transaction, network_id: NetworkId) -> None:
         )
         raise Conflict(message, kind="NetworkInUse")
     for subnet in tx.subnets(network_id):
+        check_no_pool(tx, subnet.id)
         unplan_subnet(tx, subnet.id)
         forget_subnet(tx, subnet)
         tx.delete_subnet(subnet.id)

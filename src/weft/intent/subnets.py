@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from weft.intent.blocks import check_no_pool
 from weft.intent.following import check_modes, give_addresses, take_addresses
 from weft.intent.held import forget_subnet
 from weft.intent.plan import plan_subnet, unplan_subnet
@@ -123,6 +124,7 @@ def delete_subnet(tx: Transaction, subnet_id: SubnetId) -> None:
             "subnet."
         )
         raise Conflict(message, kind="SubnetInUse")
+    check_no_pool(tx, subnet.id)
     unplan_subnet(tx, subnet.id)
     forget_subnet(tx, subnet)
     tx.delete_subnet(subnet.id)

@@ -70,6 +70,7 @@ _PAGE = (
     .where(t.fixed_ips.c.network_id == sa.bindparam("network_id"), t.fixed_ips.c.address > sa.bindparam("after"))
     .order_by(t.fixed_ips.c.address)
     .limit(sa.bindparam("page"))
+    .offset(sa.literal_column("0"))  # else the toolkit adds a parameter of its own
 )
 _HOLDER = sa.select(t.fixed_ips.c.subnet_id, t.fixed_ips.c.port_id).where(
     t.fixed_ips.c.network_id == sa.bindparam("network_id"), t.fixed_ips.c.address == sa.bindparam("address")
