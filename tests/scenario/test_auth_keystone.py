@@ -15,7 +15,8 @@ from weft.api.auth.authenticator import Authentication
 from weft.api.auth.credential import Credential
 from weft.api.auth.keystone import KeystoneSettings, KeystoneTokens
 from weft.api.auth.remote import Remote
-from weft.model.errors import Transient
+from weft.client.openstack import cloud_context
+from weft.model.errors import Forbidden, Transient
 from weft.store import Store
 
 
@@ -120,6 +121,28 @@ async def test_a_server_whose_own_password_is_wrong_says_that_it_cannot_tell(clo
     with pytest.raises(Transient, match="401 to the login of this server"):
         await tokens.caller_of(Credential(cloud.keystone.login("ann", "ann", project="red")))
     await tokens.close()
+
+
+def test_a_client_finds_server_and_token_by_its_cloud(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keystone = cloud.keystone
+    service = keystone.call("POST", "/services", {"service": {"type": "network", "name": "weft"}})["service"]["id"]
+    endpoint = {"service_id": service, "interface": "public", "region_id": "one", "url": "https://weft.example:9696"}
+    keystone.call("POST", "/endpoints", {"endpoint": endpoint})
+    domains = "user_domain_name: Default, project_domain_name: Default"
+    auth = f"{{auth_url: '{keystone.url}', username: ann, password: ann, project_name: red, {domains}}}"
+    (tmp_path / "clouds.yaml").write_text(f"clouds: {{red: {{auth: {auth}, region_name: one}}}}\n")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    found = cloud_context("red", None)
+    assert found.server == "https://weft.example:9696"
+    headers = {"X-Subject-Token": found.token or ""}
+    assert keystone.call("GET", "/auth/tokens", **headers)["token"]["project"]["id"] == cloud.red
+    (tmp_path / "clouds.yaml").write_text(
+        f"clouds: {{red: {{auth: {auth.replace('password: ann', 'password: x')}}}}}\n"
+    )
+    with pytest.raises(Forbidden, match="refuses the login of red"):
+        cloud_context("red", None)
 
 
 async def test_the_api_lets_in_whom_keystone_knows(cloud: Cloud, tokens: KeystoneTokens, tmp_path: Path) -> None:
