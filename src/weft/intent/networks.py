@@ -12,6 +12,7 @@ from weft.intent.quotas import check_quota
 from weft.intent.rbac import follow_flags, forget_policies
 from weft.intent.rows import changed, given, network_of
 from weft.intent.sites import check_vni, choose_vni, fabric_of
+from weft.intent.subnet_cuts import give_back
 from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, SiteName, Vlan, Vni
 from weft.model.intent import Network, NetworkType
@@ -133,6 +134,7 @@ def delete_network(tx: Transaction, network_id: NetworkId) -> None:
         check_no_pool(tx, subnet.id)
         unplan_subnet(tx, subnet.id)
         forget_subnet(tx, subnet)
+        give_back(tx, subnet)
         tx.delete_subnet(subnet.id)
     forget_owner(tx, Owner(Level.NETWORK, network_id))
     forget_policies(tx, network_id)

@@ -17,7 +17,9 @@ from weft.intent.port_options import (
     pairs_of,
     pairs_without_security,
 )
+from weft.intent.quotas import check_quota
 from weft.intent.rows import changed, given, network_of, port_of
+from weft.intent.security_groups import checked_groups, groups_of_new_port, note_members
 from weft.model import steps
 from weft.model.addresses import Mac, mac_of
 from weft.model.errors import Conflict
@@ -66,6 +68,8 @@ class PortSpec(msgspec.Struct, frozen=True, kw_only=True):
     """None: an address of each family that the network has; empty: none."""
     device_id: str = ""
     device_owner: str = ""
+    security_groups: tuple[str, ...] | None = None
+    """None: the default group of its project, if port security is enabled."""
     admin_state_up: bool = True
     port_security_enabled: bool | None = None
     """None: as the network says."""
@@ -91,6 +95,7 @@ class PortChanges(msgspec.Struct, frozen=True, kw_only=True):
     fixed_ips: tuple[FixedIpSpec, ...] | UnsetType = UNSET
     device_id: str | UnsetType = UNSET
     device_owner: str | UnsetType = UNSET
+    security_groups: tuple[str, ...] | UnsetType = UNSET
     admin_state_up: bool | UnsetType = UNSET
     port_security_enabled: bool | UnsetType = UNSET
     labels: Mapping[str, str] | UnsetType = UNSET
@@ -110,6 +115,7 @@ def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API) -> PortVie
     Raises NotFound for the network; Invalid for addresses that are none of it; Conflict if an address or MAC is taken,
     or no address is left; and what bind_port raises.
     """
+    check_quota(tx, spec.project_id, "port")
     network = network_of(tx, spec.network_id)
     port_id = PortId(tx.new_id())
     now = tx.clock()
@@ -128,6 +134,7 @@ def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API) -> PortVie
         device_owner=spec.device_owner,
         admin_state_up=spec.admin_state_up,
         port_security_enabled=secure,
+        security_groups=groups_of_new_port(tx, spec.project_id, spec.security_groups, port_security=secure),
         labels=spec.labels,
         allowed_address_pairs=pairs_of(spec.allowed_address_pairs, mac, port_security=secure),
         extra_dhcp_opts=options_of((), spec.extra_dhcp_opts),
@@ -145,6 +152,7 @@ def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API) -> PortVie
     begun = lifecycle.allocate(port_id, now=now, actor=actor)
     view = PortView(port, begun.life)
     tx.put_port(view, None, created=True)
+    note_members(tx, port, None)
     tx.add_history(HistoryEntry(port_id=port_id, at=tx.asked_at, actor=actor, step=steps.CREATED, detail=_held(port)))
     _remember(tx, begun)
     if spec.node is None:
@@ -194,6 +202,9 @@ def _new_values(tx: Transaction, view: PortView, fields: dict[str, Any]) -> dict
         fields["allowed_address_pairs"] = pairs_of(fields["allowed_address_pairs"], mac, port_security=secure)
     elif not secure and port.allowed_address_pairs:
         raise pairs_without_security()
+    if "security_groups" in fields or not secure:
+        groups = fields.get("security_groups", port.security_groups)
+        fields["security_groups"] = checked_groups(tx, groups, port_security=secure)
     if "extra_dhcp_opts" in fields:
         fields["extra_dhcp_opts"] = options_of(port.extra_dhcp_opts, fields["extra_dhcp_opts"])
     return fields
@@ -262,6 +273,7 @@ def write_port(tx: Transaction, before: PortView, port: Port) -> PortView:
     """Store a changed port, and let the addresses that it gave up rest."""
     view = PortView(port, before.life)
     tx.put_port(view, before)
+    note_members(tx, port, before.port)
     let_rest(tx, (ip for ip in before.port.fixed_ips if ip not in port.fixed_ips))
     return view
 
@@ -287,6 +299,7 @@ def remove_port(tx: Transaction, view: PortView, *, actor: str = API) -> None:
     """Delete a port's row; its addresses rest, its VLANs too where it was the last."""
     _remember(tx, lifecycle.release(view.life, now=tx.clock(), actor=actor))
     tx.delete_port(view)
+    note_members(tx, None, view.port)
     forget_name(tx, view.port.id)
     give_up(tx, view.port)
     for binding in view.life.bindings:

@@ -9,6 +9,7 @@ from weft.intent.held import forget_subnet
 from weft.intent.plan import plan_subnet, unplan_subnet
 from weft.intent.quotas import check_quota
 from weft.intent.rows import changed, given, network_of, subnet_of
+from weft.intent.subnet_cuts import give_back, note_cut
 from weft.ipam.plan import check_gateway, check_pools, check_prefix, default_gateway, default_pools, overlapping
 from weft.model.addresses import IPAddress, IPNetwork
 from weft.model.errors import Conflict, Invalid
@@ -33,6 +34,8 @@ class SubnetSpec(msgspec.Struct, frozen=True, kw_only=True):
     host_routes: tuple[HostRoute, ...] = ()
     ipv6_ra_mode: Ipv6Mode | None = None
     ipv6_address_mode: Ipv6Mode | None = None
+    subnetpool_id: str | None = None
+    """What its prefix was cut from."""
 
 
 class SubnetChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,7 @@ def create_subnet(tx: Transaction, spec: SubnetSpec) -> Subnet:
         host_routes=spec.host_routes,
         ipv6_ra_mode=spec.ipv6_ra_mode,
         ipv6_address_mode=spec.ipv6_address_mode,
+        subnetpool_id=spec.subnetpool_id,
         project_id=spec.project_id,
         name=spec.name,
         description=spec.description,
@@ -88,6 +92,7 @@ def create_subnet(tx: Transaction, spec: SubnetSpec) -> Subnet:
         updated_at=now,
     )
     plan_subnet(tx, network, subnet)
+    note_cut(tx, subnet)
     tx.put_subnet(subnet)
     if subnet.addresses_follow_macs:
         give_addresses(tx, subnet)
@@ -127,6 +132,7 @@ def delete_subnet(tx: Transaction, subnet_id: SubnetId) -> None:
     check_no_pool(tx, subnet.id)
     unplan_subnet(tx, subnet.id)
     forget_subnet(tx, subnet)
+    give_back(tx, subnet)
     tx.delete_subnet(subnet.id)
 
 

@@ -136,6 +136,8 @@ class Subnet(Owned, frozen=True, kw_only=True):
     ipv6_ra_mode: Ipv6Mode | None = None
     """What the router's advertisements tell hosts to do."""
     ipv6_address_mode: Ipv6Mode | None = None
+    subnetpool_id: str | None = None
+    """What its prefix was cut from; None: from nothing, it was given."""
 
     @property
     def addresses_follow_macs(self) -> bool:

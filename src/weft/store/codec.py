@@ -83,6 +83,7 @@ class _StoredSubnet(Owned, frozen=True, kw_only=True):
     reserved: tuple[_StoredReservation, ...] = ()
     ipv6_ra_mode: Ipv6Mode | None = None
     ipv6_address_mode: Ipv6Mode | None = None
+    subnetpool_id: str | None = None
 
 
 class _StoredIp(msgspec.Struct, frozen=True):

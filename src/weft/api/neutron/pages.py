@@ -1,10 +1,12 @@
 """The pages of everything that Neutron's clients ask for besides networks, subnets, ports and routers."""
 
+from weft.api.neutron.address_scopes import ADDRESS_SCOPES
 from weft.api.neutron.quotas import QuotaPages
 from weft.api.neutron.rbac_policies import RBAC_POLICIES
 from weft.api.neutron.resource import ResourcePages
 from weft.api.neutron.security_groups import SECURITY_GROUPS, SecurityGroupPages
 from weft.api.neutron.security_rules import SECURITY_GROUP_RULES
+from weft.api.neutron.subnet_pools import SUBNET_POOLS
 from weft.api.neutron.tags import TagPages
 from weft.api.routing import Operation
 from weft.store import Store
@@ -15,6 +17,9 @@ def operations(store: Store, project: str) -> list[Operation]:
     return [
         *SecurityGroupPages(SECURITY_GROUPS, store, project).operations(),
         *ResourcePages(SECURITY_GROUP_RULES, store, project).operations(),
+        *ResourcePages(ADDRESS_SCOPES, store, project).operations(),
+        *ResourcePages(SUBNET_POOLS, store, project).operations(),
+        *TagPages(SUBNET_POOLS, store, project).operations(),
         *ResourcePages(RBAC_POLICIES, store, project).operations(),
         *QuotaPages(store, project).operations(),
         *TagPages(SECURITY_GROUPS, store, project).operations(),

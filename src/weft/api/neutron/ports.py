@@ -16,8 +16,9 @@ from weft.api.neutron.port_values import (
 )
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned
+from weft.api.neutron.security_groups import check_groups_named
 from weft.api.neutron.selector import SELECTOR, create_where_asked, explained
-from weft.api.neutron.values import boolean, dictionary, mac, one_of, only, or_none, string, strings
+from weft.api.neutron.values import boolean, dictionary, identifiers, mac, one_of, only, or_none, string, strings
 from weft.api.neutron.vifs import VNIC_TYPES, vif_details, vif_type
 from weft.intent.ports import PortChanges, delete_port, update_port
 from weft.model.ids import NetworkId, PortId
@@ -67,7 +68,7 @@ ATTRIBUTES = {
     "qos_network_policy_id": shown(),
     "qos_policy_id": Attribute(only(None), put=True, filters=False, sorts=False),
     "resource_request": shown(to=Level.SERVICE),
-    "security_groups": Attribute(only([]), put=True, sorts=False),
+    "security_groups": Attribute(identifiers, put=True, sorts=False),
     "status": shown(filters=True, sorts=True),
     "tags": Attribute(strings(255), sorts=False),
 }
@@ -82,6 +83,7 @@ _FIELDS = {
     "device_owner": "device_owner",
     "admin_state_up": "admin_state_up",
     "port_security_enabled": "port_security_enabled",
+    "security_groups": "security_groups",
     "binding:host_id": "node",
     "allowed_address_pairs": "allowed_address_pairs",
     "dns_domain": "dns_domain",
@@ -142,7 +144,7 @@ def render(view: PortView, network_domain: str = "") -> Rendered:
         "qos_network_policy_id": None,
         "qos_policy_id": None,
         "resource_request": None,
-        "security_groups": [],
+        "security_groups": list(port.security_groups),
         **explained(view),
     }
 
@@ -173,4 +175,5 @@ PORTS = Resource(
     paged=True,
     network_of=lambda view: view.port.network_id,
     services_write=True,
+    check_named=check_groups_named,
 )

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from weft.api.neutron.attributes import Attribute, owned_attributes, project_of, shown
 from weft.api.neutron.listing import ListQuery, Rendered
-from weft.api.neutron.policy import acting_in
+from weft.api.neutron.policy import acting_in, missing
 from weft.api.neutron.resource import Resource, ResourcePages
 from weft.api.neutron.rows import Values, renamed, render_owned
 from weft.api.neutron.security_rules import render_rule
@@ -19,6 +19,7 @@ from weft.intent.security_groups import (
     create_group,
     delete_group,
     ensure_default_group,
+    group_of,
     update_group,
 )
 from weft.model.security import SecurityGroup, SecurityGroupRule
@@ -71,6 +72,14 @@ def renderer(snapshot: Snapshot) -> Callable[[SecurityGroup], Rendered]:
 def group_shared(snapshot: Snapshot, group: SecurityGroup, project: str) -> bool:
     """Tell whether a project may use a group that another owns."""
     return shared_with(snapshot, ObjectType.SECURITY_GROUP, group.id, project)
+
+
+def check_groups_named(snapshot: Snapshot, values: Values, project: str) -> None:
+    """Raise NotFound if a port shall be in a group that the project may not use."""
+    for id_ in values.get("security_groups", ()):
+        group = group_of(snapshot, id_)
+        if group.project_id != project and not group_shared(snapshot, group, project):
+            raise missing("SecurityGroup", id_)
 
 
 SECURITY_GROUPS = Resource(

@@ -3,11 +3,34 @@
 from collections.abc import Callable, Iterable
 from functools import cache
 
-from weft.api.neutron.attributes import NETWORK_ID, Attribute, Level, owned_attributes, project_of, shown
+from weft.api.neutron.attributes import (
+    NETWORK_ID,
+    Attribute,
+    Level,
+    bad_request,
+    owned_attributes,
+    project_of,
+    shown,
+)
 from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned
-from weft.api.neutron.values import address, addresses, boolean, cidr, host_routes, one_of, only, or_none, pools
+from weft.api.neutron.subnet_pools import check_pool_named
+from weft.api.neutron.values import (
+    address,
+    addresses,
+    boolean,
+    cidr,
+    host_routes,
+    identifier,
+    integer,
+    one_of,
+    only,
+    or_none,
+    pools,
+)
+from weft.intent.subnet_cuts import cut
+from weft.intent.subnet_pools import LONGEST, default_pool
 from weft.intent.subnets import SubnetChanges, SubnetSpec, create_subnet, delete_subnet, update_subnet
 from weft.intent.visibility import network_visible
 from weft.model.errors import Invalid
@@ -30,8 +53,9 @@ ATTRIBUTES = {
     "router:external": shown(),
     "segment_id": Attribute(only(None), put=True, shown_to=Level.ADMINISTRATOR, set_by=Level.ADMINISTRATOR),
     "service_types": Attribute(only([]), put=True, filters=False, sorts=False, set_by=Level.ADMINISTRATOR, default=[]),
-    "subnetpool_id": Attribute(only(None)),
-    "use_default_subnetpool": Attribute(only(False), filters=False, sorts=False),
+    "prefixlen": Attribute(or_none(integer(0, LONGEST[6])), filters=False, sorts=False),
+    "subnetpool_id": Attribute(or_none(identifier)),
+    "use_default_subnetpool": Attribute(boolean, filters=False, sorts=False),
 }
 
 _FIELDS = {
@@ -49,19 +73,35 @@ _CREATED = {**_FIELDS, "ipv6_ra_mode": "ipv6_ra_mode", "ipv6_address_mode": "ipv
 
 def _create(tx: Transaction, values: Values, project: str) -> Subnet:
     prefix, version = values.get("cidr"), values["ip_version"]
-    if prefix is None:
-        message = "Bad subnets request: a subnetpool must be specified in the absence of a cidr."
-        raise Invalid(f"{message} Subnet pools are not supported: give a cidr.")
-    if prefix.version != version:
+    owner, pool_id = project_of(values, project), _pool_named(tx, values)
+    if prefix is None and pool_id is None:
+        raise Invalid("Bad subnets request: a subnetpool must be specified in the absence of a cidr.")
+    if prefix is not None and prefix.version != version:
         message = f"Invalid input for operation: cidr '{prefix}' does not match the ip_version '{version}'."
         raise Invalid(message, kind="InvalidInput")
+    if pool_id is not None:
+        prefix = cut(tx, pool_id, owner, version, wanted=prefix, prefixlen=values.get("prefixlen"))
+    assert prefix is not None
     spec = SubnetSpec(
-        project_id=project_of(values, project),
+        project_id=owner,
+        subnetpool_id=pool_id,
         network_id=NetworkId(values["network_id"]),
         cidr=prefix,
         **renamed({**values, **_modes(values)}, _CREATED),
     )
     return create_subnet(tx, spec)
+
+
+def _pool_named(tx: Transaction, values: Values) -> str | None:
+    """Return the pool that a new subnet shall be cut from; None if it brings its own prefix."""
+    pool_id: str | None = values.get("subnetpool_id")
+    if values.get("use_default_subnetpool"):
+        if pool_id is not None:
+            raise bad_request("subnetpool_id and use_default_subnetpool cannot both be specified")
+        pool_id = default_pool(tx, values["ip_version"]).id
+    if values.get("prefixlen") is not None and (pool_id is None or values.get("cidr") is not None):
+        raise bad_request("prefixlen says what to cut from a subnet pool: give it with a pool and without a cidr")
+    return pool_id
 
 
 def _modes(values: Values) -> Values:
@@ -112,7 +152,7 @@ def render(subnet: Subnet, *, external: bool) -> Rendered:
         "router:external": external,
         "segment_id": None,
         "service_types": [],
-        "subnetpool_id": None,
+        "subnetpool_id": subnet.subnetpool_id,
     }
 
 
@@ -131,4 +171,5 @@ SUBNETS = Resource(
     shared=_shared,
     network_of=lambda row: row.network_id,
     in_own_networks_only=True,
+    check_named=check_pool_named,
 )
