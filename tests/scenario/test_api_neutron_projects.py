@@ -44,7 +44,8 @@ async def network_of(server: ApiServer, who: str, name: str, **attributes: objec
     return network, (await create(server, who, "subnet", **given))["id"]
 
 
-async def refused(server: ApiServer, who: str, method: str, path: str, body: object, status: int) -> str:
+async def refused(server: ApiServer, who: str, request: str, body: object, status: int) -> str:
+    method, path = request.split()
     answer = await server.answer(method, f"/v2.0/{path}", json=body, token=who)
     assert answer.status_code == status, answer.text
     error = answer.json()["NeutronError"]
@@ -63,25 +64,25 @@ async def test_what_a_project_creates_is_its_own_and_no_other_sees_it(server: Ap
         noun = collection[:-1].capitalize()
         missing = f"{noun}NotFound: {noun} {id_} could not be found."
         body = {collection[:-1]: {"name": "mine"}}
-        assert await refused(server, "blue-token", "GET", f"{collection}/{id_}", None, 404) == missing
-        assert await refused(server, "blue-token", "PUT", f"{collection}/{id_}", body, 404) == missing
-        assert await refused(server, "blue-token", "DELETE", f"{collection}/{id_}", None, 404) == missing
-        assert await refused(server, "blue-token", "GET", f"{collection}/{id_}/tags", None, 404) == missing
-        assert await refused(server, "blue-token", "PUT", f"{collection}/{id_}/tags/a", None, 404) == missing
+        assert await refused(server, "blue-token", f"GET {collection}/{id_}", None, 404) == missing
+        assert await refused(server, "blue-token", f"PUT {collection}/{id_}", body, 404) == missing
+        assert await refused(server, "blue-token", f"DELETE {collection}/{id_}", None, 404) == missing
+        assert await refused(server, "blue-token", f"GET {collection}/{id_}/tags", None, 404) == missing
+        assert await refused(server, "blue-token", f"PUT {collection}/{id_}/tags/a", None, 404) == missing
         await server.call("GET", f"/v2.0/{collection}/{id_}", token="nova-token", status=200)
     for path in ("add_router_interface", "remove_router_interface"):
-        await refused(server, "blue-token", "PUT", f"routers/{router['id']}/{path}", {"subnet_id": subnet}, 404)
+        await refused(server, "blue-token", f"PUT routers/{router['id']}/{path}", {"subnet_id": subnet}, 404)
 
 
 async def test_a_reader_changes_nothing(server: ApiServer) -> None:
     network, _ = await network_of(server, "red-token", "n")
-    await refused(server, "red-reader", "POST", "ports", {"port": {"network_id": network}}, 403)
-    await refused(server, "red-reader", "PUT", f"networks/{network}", {"network": {"name": "x"}}, 403)
+    await refused(server, "red-reader", "POST ports", {"port": {"network_id": network}}, 403)
+    await refused(server, "red-reader", f"PUT networks/{network}", {"network": {"name": "x"}}, 403)
 
 
 async def test_nobody_but_an_administrator_creates_for_another_project(server: ApiServer) -> None:
     body = {"network": {"name": "n", "project_id": "blue"}}
-    assert await refused(server, "red-token", "POST", "networks", body, 400) == (
+    assert await refused(server, "red-token", "POST networks", body, 400) == (
         "HTTPBadRequest: Specifying 'project_id' or 'tenant_id' other than the authenticated project in request "
         "requires admin privileges"
     )
@@ -101,10 +102,10 @@ async def test_what_only_administrators_may_set_is_refused(server: ApiServer) ->
         rule = f"rule:create_network and rule:create_network:{name}"
         body = {"network": {name: value}}
         wanted = f"PolicyNotAuthorized: ({rule}) is disallowed by policy"
-        assert await refused(server, "red-token", "POST", "networks", body, 403) == wanted
+        assert await refused(server, "red-token", "POST networks", body, 403) == wanted
     network = (await create(server, "red-token", "network", shared=False))["id"]
     body = {"network": {"shared": True}}
-    assert await refused(server, "red-token", "PUT", f"networks/{network}", body, 403) == (
+    assert await refused(server, "red-token", f"PUT networks/{network}", body, 403) == (
         "PolicyNotAuthorized: (rule:update_network and rule:update_network:shared) is disallowed by policy"
     )
     await server.call("PUT", f"/v2.0/networks/{network}", body, status=200)
@@ -137,12 +138,12 @@ async def test_a_shared_network_is_used_by_all_and_changed_by_its_owner(server: 
     assert await names(server, "red-token", f"ports?network_id={network}&limit=2") == "guest host"
     await server.call("PUT", f"/v2.0/ports/{guest['id']}", {"port": {"name": "seen"}}, token="red-token", status=200)
     wanted = "PolicyNotAuthorized: rule:update_network is disallowed by policy"
-    assert await refused(server, "blue-token", "PUT", f"networks/{network}", {"network": {"name": "x"}}, 403) == wanted
+    assert await refused(server, "blue-token", f"PUT networks/{network}", {"network": {"name": "x"}}, 403) == wanted
     wanted = "PolicyNotAuthorized: rule:delete_subnet is disallowed by policy"
-    assert await refused(server, "blue-token", "DELETE", f"subnets/{subnet}", None, 403) == wanted
+    assert await refused(server, "blue-token", f"DELETE subnets/{subnet}", None, 403) == wanted
     body = {"subnet": {"network_id": network, "cidr": "10.9.0.0/24", "ip_version": 4}}
     wanted = "PolicyNotAuthorized: rule:create_subnet is disallowed by policy"
-    assert await refused(server, "blue-token", "POST", "subnets", body, 403) == wanted
+    assert await refused(server, "blue-token", "POST subnets", body, 403) == wanted
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ async def test_a_guest_of_a_network_may_not_speak_for_it(server: ApiServer, attr
     body = {"port": {"network_id": network, attribute: value}}
     rule = f"rule:create_port and rule:create_port:{attribute}"
     wanted = f"PolicyNotAuthorized: ({rule}) is disallowed by policy"
-    assert await refused(server, "blue-token", "POST", "ports", body, 403) == wanted
+    assert await refused(server, "blue-token", "POST ports", body, 403) == wanted
     await server.call("POST", "/v2.0/ports", body, token="red-token", status=201)
     await create(server, "blue-token", "port", network_id=network, fixed_ips=[{"subnet_id": subnet}])
 
@@ -168,13 +169,13 @@ async def test_a_guest_of_a_network_may_not_speak_for_it(server: ApiServer, attr
 async def test_a_network_that_is_not_seen_is_not_used(server: ApiServer) -> None:
     network, subnet = await network_of(server, "red-token", "n")
     missing = f"NetworkNotFound: Network {network} could not be found."
-    assert await refused(server, "blue-token", "POST", "ports", {"port": {"network_id": network}}, 404) == missing
+    assert await refused(server, "blue-token", "POST ports", {"port": {"network_id": network}}, 404) == missing
     body = {"subnet": {"network_id": network, "cidr": "10.9.0.0/24", "ip_version": 4}}
-    assert await refused(server, "blue-token", "POST", "subnets", body, 404) == missing
+    assert await refused(server, "blue-token", "POST subnets", body, 404) == missing
     router = (await create(server, "blue-token", "router"))["id"]
     path = f"routers/{router}/add_router_interface"
     missing = f"SubnetNotFound: Subnet {subnet} could not be found."
-    assert await refused(server, "blue-token", "PUT", path, {"subnet_id": subnet}, 404) == missing
+    assert await refused(server, "blue-token", f"PUT {path}", {"subnet_id": subnet}, 404) == missing
 
 
 async def test_a_service_binds_what_projects_own(server: ApiServer) -> None:
@@ -182,7 +183,7 @@ async def test_a_service_binds_what_projects_own(server: ApiServer) -> None:
     port = (await create(server, "red-token", "port", network_id=network))["id"]
     body = {"port": {"binding:host_id": "node1"}}
     wanted = "PolicyNotAuthorized: (rule:update_port and rule:update_port:binding:host_id) is disallowed by policy"
-    assert await refused(server, "red-token", "PUT", f"ports/{port}", body, 403) == wanted
+    assert await refused(server, "red-token", f"PUT ports/{port}", body, 403) == wanted
     bound = await server.call("PUT", f"/v2.0/ports/{port}", body, token="nova-token", status=200)
     assert (bound["port"]["project_id"], bound["port"]["binding:host_id"]) == ("red", "node1")
 
