@@ -20,11 +20,12 @@ import uvloop
 import weft
 from weft.api.app import Api
 from weft.api.auth.authenticator import Authentication
-from weft.api.auth.configured import authentication
+from weft.api.auth.configured import authentication, own_login
 from weft.api.listen import Listeners, open_listeners
 from weft.api.settings import ServerSettings
 from weft.api.tls import CertifiedHttp, Tls, tls_files
 from weft.controller.controllers import Controllers
+from weft.controller.nova.client import client_of
 from weft.model.errors import Permanent
 from weft.model.inventory import Switch
 from weft.store import Store
@@ -54,7 +55,8 @@ async def serve(settings: ServerSettings, by: Authentication, listeners: Listene
     """Run a server on open sockets, in this event loop, until SIGTERM or SIGINT."""
     store = await Store.open(settings.db)
     try:
-        controllers = Controllers(store, lambda switch: _driver(switch, settings))
+        nova = None if settings.nova is None else client_of(settings.nova, own_login(settings))
+        controllers = Controllers(store, lambda switch: _driver(switch, settings), nova=nova)
         api = Api(
             store,
             controllers.plans,

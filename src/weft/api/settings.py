@@ -9,6 +9,7 @@ import msgspec
 from weft.api.auth.json_web_token import JwtSettings
 from weft.api.auth.keystone import KeystoneSettings
 from weft.api.limits import LimitSettings
+from weft.controller.nova.client import NovaSettings
 from weft.model.errors import Invalid
 
 DEFAULT_LISTEN = ("127.0.0.1:9696",)
@@ -38,6 +39,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whose tokens are callers'; ``[keystone]``."""
     jwt: tuple[JwtSettings, ...] = ()
     """Issuers of JSON Web Tokens that are trusted; ``[[jwt]]``."""
+    nova: NovaSettings | None = None
+    """Who is told when instances' ports are up; ``[nova]``. None: nobody."""
     limits: LimitSettings = LimitSettings()
     """How much the server takes on; ``[limits]``."""
     switch_key: Path | None = None

@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+from weft.controller.addresses import AddressKeeper
 from weft.controller.fabric import FabricController
 from weft.controller.leadership import Leadership
+from weft.controller.nova.client import NovaClient
+from weft.controller.nova.events import NovaEvents
 from weft.controller.stuck import StuckPorts
 from weft.fabric.plan import SwitchPlan
 from weft.model.errors import Transient
@@ -20,8 +23,12 @@ WHAT = "controllers"
 class Controllers:
     """The controllers of this process; `run` them."""
 
-    def __init__(self, store: Store, drivers: Callable[[Switch], SwitchDriver]) -> None:
+    def __init__(
+        self, store: Store, drivers: Callable[[Switch], SwitchDriver], *, nova: NovaClient | None = None
+    ) -> None:
+        """`nova` None: there is none to be told of its instances' ports."""
         self._store = store
+        self._nova = nova
         self._drivers = drivers
         self._leadership = Leadership(store, WHAT)
         self._fabric: FabricController | None = None
@@ -44,5 +51,8 @@ class Controllers:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._fabric.run(), name="fabric")
                 tasks.create_task(stuck.run(), name="stuck-ports")
+                tasks.create_task(AddressKeeper(self._store).run(), name="addresses")
+                if self._nova is not None:
+                    tasks.create_task(NovaEvents(self._store, self._nova).run(), name="nova")
         finally:
             self._fabric = None

@@ -5,7 +5,7 @@ import time
 from weft.api.auth.authenticator import Authentication
 from weft.api.auth.credential import TokenSource
 from weft.api.auth.json_web_token import JwtTokens, issuer_of
-from weft.api.auth.keystone import KeystoneTokens
+from weft.api.auth.keystone import KeystoneSettings, KeystoneTokens, Login, login_of
 from weft.api.auth.remote import Remote
 from weft.api.auth.token_file import TokenFile
 from weft.api.settings import ServerSettings
@@ -19,6 +19,11 @@ def authentication(settings: ServerSettings) -> Authentication:
         certificates=settings.tls_client_ca is not None,
         nodes_need_certificate=settings.nodes_need_certificate,
     )
+
+
+def own_login(settings: ServerSettings) -> Login | None:
+    """Return what this server is known by to other services of the cloud; None if it knows no Keystone."""
+    return None if settings.keystone is None else login_of(settings.keystone, _keystone(settings.keystone), time.time)
 
 
 def token_sources(settings: ServerSettings) -> tuple[TokenSource, ...]:
@@ -35,6 +40,9 @@ def token_sources(settings: ServerSettings) -> tuple[TokenSource, ...]:
             raise Invalid("two [[jwt]] of the settings have the same issuer: write one for each")
         sources.append(JwtTokens(issuers, time.time))
     if settings.keystone is not None:
-        remote = Remote(f"Keystone at {settings.keystone.auth_url}", ca_file=settings.keystone.ca_file)
-        sources.append(KeystoneTokens(settings.keystone, remote, time.time))
+        sources.append(KeystoneTokens(settings.keystone, _keystone(settings.keystone), time.time))
     return tuple(sources)
+
+
+def _keystone(settings: KeystoneSettings) -> Remote:
+    return Remote(f"Keystone at {settings.auth_url}", ca_file=settings.ca_file)

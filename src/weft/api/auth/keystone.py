@@ -69,8 +69,8 @@ class KeystoneTokens:
         """`clock` tells Unix time. Raises Invalid if the file of the secret cannot be read."""
         self._settings = settings
         self._remote = remote
-        self._tokens_url = f"{settings.auth_url.rstrip('/').removesuffix('/v3')}/v3/auth/tokens"
-        self._login = _Login(self._tokens_url, login_body(settings), remote, clock)
+        self._tokens_url = _tokens_url(settings)
+        self._login = login_of(settings, remote, clock)
         self._cache = TokenCache(settings.cache_s, clock)
 
     async def caller_of(self, credential: Credential) -> Caller | None:
@@ -135,8 +135,17 @@ def _header(token: str) -> str:
     return token
 
 
-class _Login:
-    """The server's own token."""
+def login_of(settings: KeystoneSettings, remote: Remote, clock: Callable[[], float]) -> "Login":
+    """Return what logs this server in. Raises Invalid if the file of the secret cannot be read."""
+    return Login(_tokens_url(settings), login_body(settings), remote, clock)
+
+
+def _tokens_url(settings: KeystoneSettings) -> str:
+    return f"{settings.auth_url.rstrip('/').removesuffix('/v3')}/v3/auth/tokens"
+
+
+class Login:
+    """The server's own token, which other services of the cloud know it by."""
 
     def __init__(self, url: str, body: bytes, remote: Remote, clock: Callable[[], float]) -> None:
         self._url = url

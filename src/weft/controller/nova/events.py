@@ -97,10 +97,12 @@ class NovaEvents:
                 try:
                     await self.tell()
                     failures = 0
-                except Transient as error:
+                except Exception as error:
+                    # Nothing that goes wrong with Nova may stop the other controllers.
                     wait_s = min(MAX_BACKOFF_S, BACKOFF_S * 2**failures)
                     failures += 1
-                    log.warning("nova_not_told", ports=len(self._dirty), again_in_s=wait_s, reason=error.message)
+                    reason = error.message if isinstance(error, Transient) else repr(error)
+                    log.warning("nova_not_told", ports=len(self._dirty), again_in_s=wait_s, reason=reason)
                     await self._clock.sleep(wait_s)
 
     async def tell(self) -> None:
