@@ -150,4 +150,4 @@ def _denied(message: str) -> Forbidden:
 
 
 def _own_pages_only(caller: NodeAgent) -> Forbidden:
-    return Forbidden(f"the token of node '{caller.node}' is good for /v1/nodes/{caller.node} only")
+    return Forbidden(f"the credential of node '{caller.node}' is good for /v1/nodes/{caller.node} only")
