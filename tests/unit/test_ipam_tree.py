@@ -159,6 +159,26 @@ def test_the_order_of_delegations_does_not_matter(wanted: list[tuple[IPNetwork, 
     assert [again.parent(each.id) for each in again] == [tree.parent(each.id) for each in tree]
 
 
+@given(st.lists(st.tuples(cidrs(), LEVELS), max_size=5), st.lists(st.tuples(cidrs(), LEVELS), max_size=12))
+@settings(deadline=None)
+def test_many_are_taken_in_as_one_by_one(
+    present: list[tuple[IPNetwork, Level]], wanted: list[tuple[IPNetwork, Level]]
+) -> None:
+    tree, _ = Tree().take_in(
+        Delegation(id=f"p{at}", cidr=cidr, owner=Owner(level, "x")) for at, (cidr, level) in enumerate(present)
+    )
+    new = [Delegation(id=str(at), cidr=cidr, owner=Owner(level, "y")) for at, (cidr, level) in enumerate(wanted)]
+    grown, refused = tree.take_in(new)
+    assert grown.problems() == []
+    assert {each.id for each in tree} <= {each.id for each in grown}, "what is there stays"
+    assert {each.id for each in grown} == {each.id for each in [*tree, *new]} - {each.id for each, _ in refused}
+    for each, why in refused:
+        assert str(each.cidr) in why.message
+        if not present:
+            with pytest.raises(Conflict):
+                grown.delegate(each)
+
+
 def test_a_gap_is_cut_from_the_smallest_that_has_it() -> None:
     tree = Tree([prefix("10.0.0.0/16", id_="all")])
     for cidr in ("10.0.0.0/24", "10.0.2.0/24", "10.0.128.0/17"):

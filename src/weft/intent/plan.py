@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from weft.intent.plan_rows import DomainPlan, delegation_of, delegations_to
+from weft.intent.plan_rows import DomainPlan, delegation_of, delegations_to, domains_of, tree_of
 from weft.ipam.tree import Tree
 from weft.model.addresses import IPNetwork
 from weft.model.errors import Conflict, Invalid, NotFound
@@ -44,7 +44,7 @@ def delegate(tx: Transaction, spec: PrefixSpec) -> Delegation:
     Raises NotFound for the owner or the prefix above, Conflict for an overlap or if no space is free, Invalid for what
     is no prefix.
     """
-    _check_owner(tx, spec.owner)
+    check_owner(tx, spec.owner)
     domain = spec.domain if spec.under is None else delegation_of(tx, spec.under).domain
     plan = DomainPlan(tx, domain)
     new = Delegation(
@@ -59,7 +59,7 @@ def delegate(tx: Transaction, spec: PrefixSpec) -> Delegation:
     tree = plan.tree.delegate(new)
     _check_homes(tx, tree, [new, *tree.below(new.id)])
     plan.become(tree)
-    _adopt(tx, plan, new)
+    adopt_subnets(tx, plan)
     return new
 
 
@@ -69,7 +69,7 @@ def resize(tx: Transaction, id_: str, cidr: IPNetwork) -> Delegation:
     plan = DomainPlan(tx, found.domain)
     plan.become(plan.tree.resize(id_, cidr))
     new = plan.tree.find(id_)
-    _adopt(tx, plan, new)
+    adopt_subnets(tx, plan)
     return new
 
 
@@ -78,7 +78,7 @@ def move(tx: Transaction, id_: str, *, owner: Owner | UnsetType = UNSET, domain:
     found = _by_hand(tx, id_)
     new_owner = found.owner if owner is UNSET else owner
     new_domain = found.domain if domain is UNSET else domain
-    _check_owner(tx, new_owner)
+    check_owner(tx, new_owner)
     plan = DomainPlan(tx, found.domain)
     rest, moved = plan.tree.take_out(id_)
     target = plan if new_domain == found.domain else DomainPlan(tx, new_domain)
@@ -156,17 +156,37 @@ def check_routable(tx: Transaction, router_id: RouterId, subnet: Subnet) -> None
                     raise Conflict(message, kind="RoutingDomainMismatch")
 
 
+def adopt_subnets(tx: Transaction, plan: DomainPlan) -> None:
+    """Take the subnets that a plan binds by now, and that lie in it, into it; raise Conflict if they overlap."""
+    tree = plan.tree
+    for subnet, binding in _unplanned(tx):
+        if not any(each.domain == plan.domain and _within(subnet.cidr, each.cidr) for each in binding):
+            continue
+        try:
+            tree = tree.delegate(_as_delegation(subnet, plan.domain))
+            _check_homes(tx, tree, [tree.find(subnet.id)])
+        except Conflict as error:
+            message = f"the plan would bind subnet {subnet.id}, which cannot be in it: {error.message}. Delegate the"
+            message += f" prefix of one of the two to its network ({subnet.network_id}) in an isolated domain first"
+            raise Conflict(message, kind="PrefixOverlap") from None
+    plan.become(tree)
+
+
 def unplanned(snapshot: Snapshot) -> list[tuple[Subnet, Owner]]:
     """Return the subnets that a plan binds and that are not in it, each with the owner whose plan it is."""
+    return [(subnet, binding[0].owner) for subnet, binding in _unplanned(snapshot)]
+
+
+def _unplanned(snapshot: Snapshot) -> list[tuple[Subnet, list[Delegation]]]:
+    """Return the subnets that a plan binds and that are not in it, each with the prefixes that bind it."""
     found = []
     networks = {network.id: network for network in snapshot.networks()}
+    planned = {each.id for domain in domains_of(snapshot) for each in tree_of(snapshot, domain)}
     for subnet in snapshot.subnets():
         network = networks.get(subnet.network_id)
-        if network is None or delegations_to(snapshot, Owner(Level.SUBNET, subnet.id)):
-            continue
-        if binding := _binding(snapshot, network, subnet.cidr.version):
-            found.append((subnet, binding[0].owner))
-    return found
+        if network is not None and subnet.id not in planned:
+            found.append((subnet, _binding(snapshot, network, subnet.cidr.version)))
+    return [(subnet, binding) for subnet, binding in found if binding]
 
 
 def _wanted(tree: Tree, spec: PrefixSpec) -> IPNetwork:
@@ -192,7 +212,7 @@ def _by_hand(tx: Transaction, id_: str) -> Delegation:
     return found
 
 
-def _check_owner(tx: Transaction, owner: Owner) -> None:
+def check_owner(tx: Snapshot, owner: Owner) -> None:
     """Refuse an owner that is not there."""
     if owner.level in NOT_BY_HAND:
         raise Invalid(f"a {owner.level} comes into the plan with the {owner.level} itself", kind="InvalidOwner")
@@ -252,30 +272,6 @@ def _check_routers(tx: Transaction, tree: Tree, moved: Sequence[Delegation]) -> 
         if interface is not None:
             message = f"subnet {each.cidr} is attached to router {interface.router_id}; detach it before it is moved"
             raise Conflict(message, kind="PrefixInUse")
-
-
-def _adopt(tx: Transaction, plan: DomainPlan, new: Delegation) -> None:
-    """Take the subnets that a new delegation binds, and that lie in it, into the plan."""
-    if new.level not in {Level.SITE, Level.PROJECT, Level.NETWORK}:
-        return
-    tree = plan.tree
-    networks = {network.id: network for network in tx.networks()}
-    for subnet in tx.subnets():
-        network = networks[subnet.network_id]
-        if new.owner not in _owners(network) or not _within(subnet.cidr, new.cidr):
-            continue
-        if delegations_to(tx, Owner(Level.SUBNET, subnet.id)):
-            continue
-        if new not in _binding(tx, network, subnet.cidr.version):
-            continue
-        try:
-            tree = tree.delegate(_as_delegation(subnet, plan.domain))
-            _check_homes(tx, tree, [tree.find(subnet.id)], network)
-        except Conflict as error:
-            message = f"{new} binds subnet {subnet.id}, which cannot be in it: {error.message}. Delegate the prefix of"
-            message += f" one of them to its network {network.id} in an isolated domain first"
-            raise Conflict(message, kind="PrefixOverlap") from None
-    plan.become(tree)
 
 
 def _as_delegation(subnet: Subnet, domain: str) -> Delegation:

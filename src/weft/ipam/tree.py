@@ -96,7 +96,7 @@ class Tree:
         for other in self._ordered[bisect_left(self._keys, _key(new)) :]:
             if _key(other) != _key(new):
                 break
-            raise Conflict(f"{other.cidr} is delegated to {other.owner} already", kind="PrefixDelegated")
+            raise _twice(new, other)
         around = self.around(new.cidr, new.level)
         if around is not None and not _may_hold(around.level, new.level):
             raise _clash(new, around)
@@ -104,6 +104,32 @@ class Tree:
             if not _may_hold(new.level, inner.level):
                 raise _clash(new, inner)
         return Tree([*self._ordered, new])
+
+    def take_in(self, new: Iterable[Delegation]) -> tuple["Tree", list[tuple[Delegation, Conflict]]]:
+        """Return the tree with all that fits of many new prefixes, and what does not, with why.
+
+        Of two new ones that clash the smaller is refused; what is in the tree already stays.
+        """
+        taken: list[Delegation] = []
+        refused: list[tuple[Delegation, Conflict]] = []
+        above: list[Delegation] = []
+        # The sort is stable: of prefixes with the same key the one that is there comes first.
+        for each in sorted([*self._ordered, *new], key=_key):
+            while above and not _fits(above[-1], each):
+                outer = above[-1]
+                if not _holds(outer.cidr, each.cidr):
+                    above.pop()
+                elif each.id not in self:
+                    clash = _twice(each, outer) if _key(each) == _key(outer) else _clash(each, outer)
+                    refused.append((each, clash))
+                    break
+                else:  # A new prefix would hold one that it may not: what lies in it fits around it as well.
+                    refused.append((outer, _clash(outer, each)))
+                    taken.remove(above.pop())
+            else:
+                above.append(each)
+                taken.append(each)
+        return Tree(taken), refused
 
     def free(self, id_: str) -> "Tree":
         """Return the tree without a prefix; raise Conflict while anything lies in it."""
@@ -208,6 +234,14 @@ def _prefixes(like: IPNetwork, first: int, last: int) -> Iterator[IPNetwork]:
     base, offset = like.network_address, int(like.network_address)
     summarize: Any = summarize_address_range  # its signature knows no union of the families
     yield from summarize(base + (first - offset), base + (last - offset))
+
+
+def _fits(outer: Delegation, inner: Delegation) -> bool:
+    return _holds(outer.cidr, inner.cidr) and _may_hold(outer.level, inner.level) and _key(outer) != _key(inner)
+
+
+def _twice(new: Delegation, other: Delegation) -> Conflict:
+    return Conflict(f"{new.cidr} is delegated to {other.owner} already", kind="PrefixDelegated")
 
 
 def _clash(new: Delegation, other: Delegation) -> Conflict:
