@@ -1,8 +1,8 @@
 """The extensions that this server has: those whose promise it keeps, in Neutron's words.
 
 SDKs and Nova choose their behaviour from this list, so nothing stands here that is only stored and shown: that is why
-extra_dhcp_opt and dns-integration are missing. Ports keep DHCP options and DNS names, but weft runs no server that would
-give them to anybody.
+extra_dhcp_opt and dns-integration are missing. Ports keep DHCP options and DNS names, but weft runs no server that
+would give them to anybody.
 """
 
 from collections.abc import Mapping

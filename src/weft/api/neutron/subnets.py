@@ -50,7 +50,7 @@ ATTRIBUTES = {
     "host_routes": Attribute(host_routes, put=True, filters=False, sorts=False),
     "ipv6_address_mode": Attribute(or_none(one_of(*(mode.value for mode in Ipv6Mode)))),
     "ipv6_ra_mode": Attribute(or_none(one_of(*(mode.value for mode in Ipv6Mode)))),
-    "router:external": shown(),
+    "router:external": Attribute(filters=True, sorts=False),
     "segment_id": Attribute(only(None), put=True, shown_to=Level.ADMINISTRATOR, set_by=Level.ADMINISTRATOR),
     "service_types": Attribute(only([]), put=True, filters=False, sorts=False, set_by=Level.ADMINISTRATOR, default=[]),
     "prefixlen": Attribute(or_none(integer(0, LONGEST[6])), filters=False, sorts=False),
