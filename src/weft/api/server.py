@@ -21,9 +21,10 @@ import weft
 from weft.api.app import Api
 from weft.api.auth.authenticator import Authentication
 from weft.api.auth.configured import authentication, own_login
+from weft.api.connection import SWEEP_EVERY_S, Connection, sweep
 from weft.api.listen import Listeners, open_listeners
 from weft.api.settings import ServerSettings
-from weft.api.tls import CertifiedHttp, Tls, tls_files
+from weft.api.tls import Tls, tls_files
 from weft.controller.controllers import Controllers
 from weft.controller.nova.client import client_of
 from weft.model.errors import Permanent
@@ -81,7 +82,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 api.app,
-                http="httptools" if tls is None or not tls.asks_for_certificates else CertifiedHttp,
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -121,6 +122,12 @@ class HttpServer(uvicorn.Server):
             await super().startup([each])
             servers += self.servers
         self.servers = servers
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is due now and then; called ten times a second. Return whether it is time to stop."""
+        if counter % (SWEEP_EVERY_S * 10) == 0:
+            sweep(self.server_state.connections)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more, and return when every connection is closed or STOP_TIMEOUT_S is over."""

@@ -5,12 +5,10 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from weft.api.auth.authenticator import CERTIFIED_NODE
 from weft.api.settings import ServerSettings
 from weft.model.errors import Invalid
 from weft.model.ids import NodeName
@@ -69,11 +67,6 @@ class Tls:
     def _hand_over(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext) -> None:
         del name, context
         connection.context = self._current
-
-    @property
-    def asks_for_certificates(self) -> bool:
-        """Whether nodes may show certificates."""
-        return self._files.client_ca is not None
 
     async def follow(self) -> None:
         """Take up renewed files for new connections, until cancelled."""
@@ -152,20 +145,3 @@ def node_of_certificate(certificate: Mapping[str, Any] | None) -> NodeName | Non
     if len(names) != 1 or not names[0].startswith(NODE_PREFIX):
         return None
     return NodeName(names[0].removeprefix(NODE_PREFIX)) or None
-
-
-class CertifiedHttp(HttpToolsProtocol):
-    """uvicorn's connection; its requests' scopes tell of the node whose certificate it showed."""
-
-    _node: NodeName | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
-        """Begin, after the handshake."""
-        super().connection_made(transport)
-        self._node = node_of_certificate(transport.get_extra_info("peercert"))
-
-    def on_message_begin(self) -> None:
-        """Begin a request."""
-        super().on_message_begin()
-        if self._node is not None:
-            cast("dict[str, object]", self.scope)[CERTIFIED_NODE] = self._node
