@@ -147,7 +147,7 @@ REFUSED = [
     (
         "POST",
         "/v2.0/ports",
-        {"port": {"network_id": NETWORK, "security_groups": [NETWORK]}},
+        {"port": {"network_id": NETWORK, "security_groups": ["nosuch"]}},
         "Invalid input for security_groups",
     ),
     ("POST", "/v2.0/ports", {"port": {"network_id": NETWORK, "binding:profile": 5}}, "'5' is not a dictionary"),

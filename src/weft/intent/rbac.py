@@ -133,7 +133,7 @@ def used_by_others(tx: Transaction, policy: RbacPolicy) -> bool:
     others = [
         each.target_project
         for each in tx.records(Kind.RBAC_POLICY, RbacPolicy, parent=policy.object_id)
-        if each.id != policy.id and each.action is policy.action
+        if each.target_project != policy.target_project and each.action is policy.action
     ]
     owner = owner_of(tx, policy.object_type, policy.object_id)
 
