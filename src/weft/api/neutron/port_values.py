@@ -3,9 +3,12 @@
 import re
 
 from weft.api.neutron.values import (
+    MAX_ITEMS,
     Refused,
+    Schema,
     address,
     address_or_prefix,
+    described,
     identifier,
     integer,
     items,
@@ -112,3 +115,28 @@ def dns_assignment(port: Port, network_domain: str) -> list[dict[str, str]]:
         fqdn = port.dns_name if port.dns_name.endswith(".") else f"{host}.{domain}"
         found.append({"ip_address": text, "hostname": host, "fqdn": fqdn})
     return found
+
+
+def _objects(required: list[str], **properties: Schema) -> Schema:
+    one = {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+    return {"type": "array", "maxItems": MAX_ITEMS, "items": one}
+
+
+_TEXT: Schema = {"type": "string", "maxLength": _MAX_NAME_LENGTH}
+
+described(
+    fixed_ips,
+    {**_objects([], subnet_id={"type": "string", "format": "uuid"}, ip_address=_TEXT), "uniqueItems": True},
+)
+described(address_pairs, _objects(["ip_address"], ip_address=_TEXT, mac_address={"type": ["string", "null"]}))
+described(
+    dhcp_options,
+    _objects(
+        ["opt_name", "opt_value"],
+        opt_name={"type": "string", "maxLength": 64},
+        opt_value={"type": ["string", "null"], "maxLength": _MAX_NAME_LENGTH},
+        ip_version={"enum": [4, 6]},
+    ),
+)
+described(dns_name, _TEXT)
+described(dns_domain, _TEXT)

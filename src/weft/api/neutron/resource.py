@@ -89,6 +89,11 @@ class ResourcePages(Generic[T]):
         self._store = store
         self._project = project
 
+    @property
+    def resource(self) -> Resource[T]:
+        """The resource whose pages these are."""
+        return self._resource
+
     def operations(self) -> list[Operation]:
         """Return the operations of the collection and of each object."""
         collection = self._resource.url_path

@@ -6,7 +6,7 @@ import msgspec
 
 from weft.api.neutron.attributes import Attribute, bad_request
 from weft.api.neutron.rows import Values
-from weft.api.neutron.values import Refused, dictionary, identifier
+from weft.api.neutron.values import Refused, described, dictionary, identifier
 from weft.intent.choice import ChosenPort, create_port_by_labels
 from weft.intent.ports import PortSpec, create_port
 from weft.model.ids import NetworkId
@@ -28,6 +28,16 @@ def labels(value: object) -> dict[str, str]:
         found[key] = each
     return found
 
+
+described(
+    labels,
+    {
+        "type": ["object", "null"],
+        "maxProperties": MAX_LABELS,
+        "propertyNames": {"minLength": 1, "maxLength": MAX_LABEL_LENGTH},
+        "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_LENGTH},
+    },
+)
 
 LABELS = Attribute(labels, put=True, filters=False, sorts=False)
 """What a network is chosen by."""

@@ -5,13 +5,19 @@ A converter takes any JSON value and returns the converted one, or raises Refuse
 
 import ipaddress
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from weft.model.addresses import IPAddress, IPNetwork, Mac, parse_mac
 from weft.model.errors import Invalid
 from weft.model.intent import AddressRange, HostRoute
 
 Converter = Callable[[object], object]
+Schema = Mapping[str, Any]
+
+SCHEMAS: WeakKeyDictionary[Converter, Schema] = WeakKeyDictionary()
+"""What converters accept, as JSON schemas, for the API's description. What is not here is told by errors only."""
 
 MAX_ITEMS = 1000
 """Of a list in one attribute."""
@@ -22,6 +28,12 @@ _FALSE = {"false", "0", "no", "off", "f", "n"}
 
 class Refused(ValueError):
     """A value that an attribute cannot have; the text is the reason, without a full stop."""
+
+
+def described(convert: Converter, schema: Schema) -> Converter:
+    """Return `convert`, having noted what it accepts."""
+    SCHEMAS[convert] = schema
+    return convert
 
 
 def boolean(value: object) -> bool:
@@ -48,7 +60,7 @@ def string(max_length: int) -> Converter:
             raise Refused(f"{value!r} holds a NUL character")
         return value
 
-    return convert
+    return described(convert, {"type": "string", "maxLength": max_length})
 
 
 def integer(first: int, last: int) -> Converter:
@@ -65,7 +77,7 @@ def integer(first: int, last: int) -> Converter:
             raise Refused(f"'{value}' is not in the range {first} to {last}")
         return number
 
-    return convert
+    return described(convert, {"type": "integer", "minimum": first, "maximum": last})
 
 
 def one_of(*values: object) -> Converter:
@@ -76,7 +88,7 @@ def one_of(*values: object) -> Converter:
             raise Refused(f"'{value}' is not in {list(values)}")
         return value
 
-    return convert
+    return described(convert, {"enum": list(values)})
 
 
 def only(value: object) -> Converter:
@@ -87,12 +99,16 @@ def only(value: object) -> Converter:
             raise Refused(f"'{given}' is not supported; the only possible value is {value!r}")
         return value
 
-    return convert
+    return described(convert, {"enum": [value] if value is None else [value, None]})
 
 
 def or_none(convert: Converter) -> Converter:
     """Return a converter that accepts null besides what `convert` does."""
-    return lambda value: None if value is None else convert(value)
+
+    def convert_unless_null(value: object) -> object:
+        return None if value is None else convert(value)
+
+    return described(convert_unless_null, {"anyOf": [SCHEMAS.get(convert, {}), {"type": "null"}]})
 
 
 def identifier(value: object) -> str:
@@ -157,7 +173,7 @@ def oneline(max_length: int) -> Converter:
             raise Refused("Multi-line string is not allowed")
         return text
 
-    return convert
+    return described(convert, {"type": "string", "maxLength": max_length})
 
 
 def dictionary(value: object) -> dict[str, object]:
@@ -203,7 +219,9 @@ def strings(max_length: int) -> Converter:
         _refuse_doubles(found)
         return found
 
-    return convert
+    return described(
+        convert, {"type": "array", "items": {"type": "string", "maxLength": max_length}, "maxItems": MAX_ITEMS}
+    )
 
 
 def pools(value: object) -> tuple[AddressRange, ...]:
@@ -232,3 +250,42 @@ def _refuse_doubles(found: Iterable[str]) -> None:
         if each in seen:
             raise Refused(f"'{each}' stands more than once")
         seen.add(each)
+
+
+_TEXTS: Schema = {"type": "array", "items": {"type": "string"}, "maxItems": MAX_ITEMS}
+
+described(boolean, {"type": "boolean"})
+described(identifier, {"type": "string", "format": "uuid"})
+described(mac, {"type": "string", "pattern": "^([0-9a-f]{2}:){5}[0-9a-f]{2}$"})
+described(address, {"type": "string"})
+described(cidr, {"type": "string"})
+described(address_or_prefix, {"type": "string"})
+described(dictionary, {"type": ["object", "null"]})
+described(addresses, _TEXTS)
+described(identifiers, {"type": "array", "items": {"type": "string", "format": "uuid"}, "maxItems": MAX_ITEMS})
+described(
+    pools,
+    {
+        "type": "array",
+        "maxItems": MAX_ITEMS,
+        "items": {
+            "type": "object",
+            "required": ["start", "end"],
+            "properties": {"start": {"type": "string"}, "end": {"type": "string"}},
+            "additionalProperties": False,
+        },
+    },
+)
+described(
+    host_routes,
+    {
+        "type": "array",
+        "maxItems": MAX_ITEMS,
+        "items": {
+            "type": "object",
+            "required": ["destination", "nexthop"],
+            "properties": {"destination": {"type": "string"}, "nexthop": {"type": "string"}},
+            "additionalProperties": False,
+        },
+    },
+)
