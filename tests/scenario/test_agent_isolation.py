@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from weft.agent.ovs.flow import LOCAL, VLAN_PRESENT, Field, mac_int
 from weft.agent.ovs.pipeline import link_local
-from weft.protocol.node import PortDesired
+from weft.protocol.node import AllowedPair, PortDesired
 
 ARP, IPV4, IPV6, RARP = 0x0806, 0x0800, 0x86DD, 0x8035
 ALL_NODES = "33:33:00:00:00:01"
@@ -118,6 +118,45 @@ async def test_a_port_without_anti_spoofing_gets_what_has_no_destination_of_its_
     assert node.send("tap2", ipv4(2, unknown)) == {"tap1", "leaf:101"}
     assert node.receive(101, ipv4(9, unknown)) == {"tap1"}
     assert node.receive(102, ipv4(9, unknown)) == set()
+
+
+SHARED = 0x0A0000C8
+"""10.0.0.200, which several ports may answer for."""
+
+
+async def test_an_allowed_pair_is_an_address_more() -> None:
+    pairs = (AllowedPair(address="10.0.0.200", mac=mac(1)), AllowedPair(address="fd00:7::/64", mac=mac(1)))
+    node = await wired(port(1, allowed_pairs=pairs), port(2))
+    inside, outside = (0xFD000007 << 96) | 5, (0xFD000008 << 96) | 5
+    reached = {"tap2", "leaf:101"}
+    assert node.send("tap1", ipv4(1, BROADCAST, ipv4_src=SHARED)) == reached
+    assert node.send("tap1", arp(1, SHARED)) == reached
+    assert node.send("tap1", arp(1, 0, SHARED)) == reached
+    assert node.send("tap1", icmpv6(1, 136, inside, inside)) == reached
+    assert node.send("tap1", icmpv6(1, 136, inside, outside)) == set()
+    assert node.send("tap1", frame(1, IPV6, ALL_NODES, ip_proto=17, ipv6_src=outside, udp_src=1)) == set()
+    for packet in DROPPED.values():
+        assert node.send("tap1", packet) == set()
+    assert node.send("tap2", ipv4(2, BROADCAST, ipv4_src=SHARED)) == set()
+
+
+async def test_a_pair_with_a_mac_of_its_own_is_good_for_that_mac_alone_and_finds_its_port() -> None:
+    virtual = "00:00:5e:00:01:07"
+    node = await wired(port(1, allowed_pairs=(AllowedPair(address="10.0.0.200", mac=virtual),)), port(2))
+    as_virtual = {Field.ETH_SRC: mac_int(virtual)}
+    assert node.send("tap1", {**ipv4(1, BROADCAST, ipv4_src=SHARED), **as_virtual}) == {"tap2", "leaf:101"}
+    assert node.send("tap1", {**arp(1, SHARED, sha=mac_int(virtual)), **as_virtual}) == {"tap2", "leaf:101"}
+    assert node.send("tap1", ipv4(1, BROADCAST, ipv4_src=SHARED)) == set()
+    assert node.send("tap1", {**ipv4(1, BROADCAST), **as_virtual}) == set()
+    assert node.send("tap2", ipv4(2, virtual)) == {"tap1", "leaf:101"}
+    assert node.receive(101, ipv4(9, virtual)) == {"tap1"}
+
+
+async def test_a_pair_of_everything_lets_every_address_of_the_family_pass() -> None:
+    node = await wired(port(1, allowed_pairs=(AllowedPair(address="0.0.0.0/0", mac=mac(1)),)), port(2))
+    assert node.send("tap1", DROPPED["a foreign IPv4 address"]) == {"tap2", "leaf:101"}
+    assert node.send("tap1", DROPPED["a foreign MAC"]) == set()
+    assert node.send("tap1", DROPPED["a foreign IPv6 address"]) == set()
 
 
 async def test_unicast_goes_to_one_device_and_the_rest_to_the_leaf() -> None:

@@ -7,7 +7,7 @@ from weft.intent.placement import vlan_of
 from weft.intent.rows import network_of, subnet_of
 from weft.model.ids import NetworkId, NodeName, PortId, SubnetId
 from weft.model.intent import Binding, FixedIp, Network, Subnet
-from weft.protocol.node import AddressDesired, NodeChange, NodeDesired, PortDesired
+from weft.protocol.node import AddressDesired, AllowedPair, NodeChange, NodeDesired, PortDesired
 from weft.store import PortView, Snapshot
 
 
@@ -64,6 +64,9 @@ class _Rows:
             mtu_bytes=network.mtu_bytes,
             admin_state_up=port.admin_state_up and network.admin_state_up,
             anti_spoofing=port.port_security_enabled,
+            allowed_pairs=tuple(
+                AllowedPair(address=each.ip_address, mac=each.mac) for each in port.allowed_address_pairs
+            ),
             draining=binding.draining,
             name=port.name,
         )

@@ -23,6 +23,13 @@ class AddressDesired(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str | None = None
 
 
+class AllowedPair(msgspec.Struct, frozen=True, kw_only=True):
+    """An address or prefix, such as 10.0.0.0/24, that a port may also send from, with the MAC that it then has."""
+
+    address: str
+    mac: str
+
+
 class PortDesired(msgspec.Struct, frozen=True, kw_only=True):
     """A port as its node shall carry it in one epoch."""
 
@@ -36,6 +43,7 @@ class PortDesired(msgspec.Struct, frozen=True, kw_only=True):
     mtu_bytes: int = 1500
     admin_state_up: bool = True
     anti_spoofing: bool = True
+    allowed_pairs: tuple[AllowedPair, ...] = ()
     draining: bool = False
     """A newer epoch is being realized on another node; keep forwarding until the port
     disappears from the desired state."""

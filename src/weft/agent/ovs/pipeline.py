@@ -28,8 +28,8 @@ from weft.agent.ovs.flow import (
     mac_int,
     match,
 )
-from weft.model.addresses import parse_address, parse_mac
-from weft.protocol.node import PortDesired
+from weft.model.addresses import IPNetwork, parse_address, parse_mac, parse_network
+from weft.protocol.node import AllowedPair, PortDesired
 
 CLASSIFY = 0
 IDENTITY = 10
@@ -135,8 +135,8 @@ def network_flows(
 ) -> Flows:
     """Return a network's flows on br-int: in from the uplink, to everybody, and to nobody known.
 
-    `members` are the OpenFlow ports of its devices; `learned` those among them that may use any MAC address
-    (no anti-spoofing), which therefore get every frame whose destination has no flow of its own.
+    `members` are the OpenFlow ports of its devices; `learned` those among them that may use other MAC addresses than
+    their own (see uses_other_macs), which therefore get every frame whose destination has no flow of its own.
     """
     out = _Writer(network_owner(network_id))
     inbound: list[Pair | Term] = [(Field.IN_PORT, uplink), (Field.VLAN_VID, VLAN_PRESENT | vlan)]
@@ -163,8 +163,15 @@ def port_flows(port: PortDesired, ofport: int, local_vlan: int) -> Flows:
     out.add(CLASSIFY, _USUAL, untagged, SetField(Field.NET, local_vlan), goto=entry)
     if port.anti_spoofing:
         _identity(out, port, ofport, mac)
+        for pair in port.allowed_pairs:
+            _pair_identity(out, pair, ofport)
     out.add(FORWARD, _USUAL, [(Field.NET, local_vlan), (Field.ETH_DST, mac)], Output(ofport))
-    return tuple(out.flows)
+    return tuple(dict.fromkeys(out.flows))  # a pair may be the port's own address
+
+
+def uses_other_macs(port: PortDesired) -> bool:
+    """Tell whether a port may send from a MAC that is not its own: frames to that have to find it, too."""
+    return not port.anti_spoofing or any(pair.mac != port.mac for pair in port.allowed_pairs)
 
 
 def _icmpv6(kind: int) -> list[Pair | Term]:
@@ -179,9 +186,28 @@ def _identity(out: _Writer, port: PortDesired, ofport: int, mac: int) -> None:
     _dhcp_client(out, source)
     for address in addresses:
         if address.version == 4:
-            _ipv4_identity(out, source, mac, int(address))
-    own_ipv6 = [int(address) for address in addresses if address.version == 6]
-    _ipv6_identity(out, source, ofport, [int(link_local(port.mac)), *own_ipv6])
+            _ipv4_identity(out, source, mac, ipaddress.IPv4Network(address))
+    own_ipv6 = [ipaddress.IPv6Network(address) for address in addresses if address.version == 6]
+    _ipv6_identity(out, source, ofport, [ipaddress.IPv6Network(link_local(port.mac)), *own_ipv6])
+
+
+def _pair_identity(out: _Writer, pair: AllowedPair, ofport: int) -> None:
+    """Let pass what has a MAC and an address that the port may also use."""
+    mac = mac_int(parse_mac(pair.mac))
+    source: list[Pair | Term] = [(Field.IN_PORT, ofport), (Field.ETH_SRC, mac)]
+    network = parse_network(pair.address)
+    if isinstance(network, ipaddress.IPv4Network):
+        _ipv4_identity(out, source, mac, network)
+    else:
+        _ipv6_identity(out, source, ofport, [ipaddress.IPv6Network(link_local(pair.mac)), network])
+
+
+def _within(field: Field, network: IPNetwork) -> list[Pair | Term]:
+    """Return the term that a field is in a prefix; none if it holds everything."""
+    value, mask = int(network.network_address), int(network.netmask)
+    if network.prefixlen == network.max_prefixlen:
+        return [(field, value)]
+    return [(field, value, mask)] if mask else []
 
 
 def _dhcp_client(out: _Writer, source: list[Pair | Term]) -> None:
@@ -191,23 +217,23 @@ def _dhcp_client(out: _Writer, source: list[Pair | Term]) -> None:
     out.add(IDENTITY, _USUAL, [*source, *udp, *nobody], goto=FORWARD)
 
 
-def _ipv4_identity(out: _Writer, source: list[Pair | Term], mac: int, address: int) -> None:
+def _ipv4_identity(out: _Writer, source: list[Pair | Term], mac: int, own: ipaddress.IPv4Network) -> None:
     arp: list[Pair | Term] = [*source, (Field.ETH_TYPE, _ARP), (Field.ARP_SHA, mac)]
-    out.add(IDENTITY, _USUAL, [*source, (Field.ETH_TYPE, _IPV4), (Field.IPV4_SRC, address)], goto=FORWARD)
-    out.add(IDENTITY, _USUAL, [*arp, (Field.ARP_SPA, address)], goto=FORWARD)
+    out.add(IDENTITY, _USUAL, [*source, (Field.ETH_TYPE, _IPV4), *_within(Field.IPV4_SRC, own)], goto=FORWARD)
+    out.add(IDENTITY, _USUAL, [*arp, *_within(Field.ARP_SPA, own)], goto=FORWARD)
     # A probe for one's own address (RFC 5227); for others' addresses it would make them believe in a conflict.
-    out.add(IDENTITY, _USUAL, [*arp, (Field.ARP_SPA, 0), (Field.ARP_TPA, address)], goto=FORWARD)
+    out.add(IDENTITY, _USUAL, [*arp, (Field.ARP_SPA, 0), *_within(Field.ARP_TPA, own)], goto=FORWARD)
 
 
-def _ipv6_identity(out: _Writer, source: list[Pair | Term], ofport: int, addresses: list[int]) -> None:
+def _ipv6_identity(out: _Writer, source: list[Pair | Term], ofport: int, own: list[ipaddress.IPv6Network]) -> None:
     solicitation, advertisement = _icmpv6(_NEIGHBOUR_SOLICITATION), _icmpv6(_NEIGHBOUR_ADVERTISEMENT)
     unspecified: Pair = (Field.IPV6_SRC, 0)
-    for address in addresses:
-        own: Pair = (Field.IPV6_SRC, address)
-        target: Pair = (Field.ND_TARGET, address)
-        out.add(IDENTITY, _USUAL, [*source, (Field.ETH_TYPE, _IPV6), own], goto=NEIGHBOUR)
+    for network in own:
+        target = _within(Field.ND_TARGET, network)
+        sender = [*source, (Field.ETH_TYPE, _IPV6), *_within(Field.IPV6_SRC, network)]
+        out.add(IDENTITY, _USUAL, sender, goto=NEIGHBOUR)
         # Duplicate address detection (RFC 4862, section 5.4.2), for one's own addresses only.
-        out.add(IDENTITY, _USUAL, [*source, *solicitation, unspecified, target], goto=FORWARD)
-        out.add(NEIGHBOUR, _USUAL, [(Field.IN_PORT, ofport), *advertisement, target], goto=FORWARD)
+        out.add(IDENTITY, _USUAL, [*source, *solicitation, unspecified, *target], goto=FORWARD)
+        out.add(NEIGHBOUR, _USUAL, [(Field.IN_PORT, ofport), *advertisement, *target], goto=FORWARD)
     for report in _MLD_REPORTS:  # a host joins its solicited-node group before it has an address (RFC 3590)
         out.add(IDENTITY, _USUAL, [*source, *_icmpv6(report), unspecified], goto=FORWARD)

@@ -22,6 +22,7 @@ from weft.agent.ovs.pipeline import (
     port_owner,
     translation_flows,
     uplink_flows,
+    uses_other_macs,
 )
 from weft.model.addresses import parse_mac
 from weft.model.errors import Invalid
@@ -100,7 +101,7 @@ def plan(
     for network_id, members in _by_network(wires).items():
         local_vlan, vlan = local_vlans[network_id], vlans[network_id]
         ofports = tuple(sorted(wire.ofport for wire in members))
-        learned = tuple(sorted(wire.ofport for wire in members if not wire.port.anti_spoofing))
+        learned = tuple(sorted(wire.ofport for wire in members if uses_other_macs(wire.port)))
         owner = network_owner(network_id)
         integration[owner] = network_flows(
             network_id, local_vlan=local_vlan, vlan=vlan, uplink=observed.uplink, members=ofports, learned=learned

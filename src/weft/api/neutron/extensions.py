@@ -15,6 +15,12 @@ def _extension(alias: str, name: str, description: str, updated: str) -> tuple[s
 EXTENSIONS: Mapping[str, Mapping[str, object]] = dict(
     (
         _extension(
+            "allowed-address-pairs",
+            "Allowed Address Pairs",
+            "Provides allowed address pairs",
+            "2013-07-23T10:00:00-00:00",
+        ),
+        _extension(
             "binding",
             "Port Binding",
             "Expose port bindings of a virtual port to external application",
