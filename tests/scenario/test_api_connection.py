@@ -33,13 +33,20 @@ class Peer:
             self._writer.write(data)
             await self._writer.drain()
 
-    async def status(self) -> bytes:
-        """Return the status of the next answer; nothing if the connection ends first."""
+    async def head(self) -> bytes:
+        """Return the head of the next answer; nothing if the connection ends first."""
         async with asyncio.timeout(DEADLINE_S):
             try:
-                head = await self._reader.readuntil(b"\r\n\r\n")
+                return await self._reader.readuntil(b"\r\n\r\n")
             except (asyncio.IncompleteReadError, ConnectionError):
                 return b""
+
+    async def status(self) -> bytes:
+        """Return the status of the next answer; nothing if the connection ends first."""
+        head = await self.head()
+        if not head:
+            return b""
+        async with asyncio.timeout(DEADLINE_S):
             length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
             await self._reader.readexactly(int(length.partition(b":")[2]))
         return head.split(b" ")[1]
@@ -147,3 +154,17 @@ async def test_who_says_nothing_or_half_a_head_is_not_waited_for(server: Server)
     await asking.say(REQUEST + b"\r\n")  # it waits for its client's next request, as long as connections are kept
     assert await asking.status() == b"200"
     assert all(isinstance(each, Connection) for each in server.http.server_state.connections)
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(server: Server) -> None:
+    slow, streaming = await server.peer(), await server.peer()
+    await slow.say(b"PUT /v1/inventory HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\n{")
+    await streaming.say(b"GET /v1/watch HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert (await streaming.head()).startswith(b"HTTP/1.1 200")
+    for _ in range(connection.BODY_SWEEPS):
+        connection.sweep(server.http.server_state.connections)
+    assert await slow.is_closed()
+    other = await server.peer()
+    await other.say(REQUEST + b"\r\n")
+    assert await other.status() == b"200"
+    assert len(server.http.server_state.connections) == 2  # a watch may last

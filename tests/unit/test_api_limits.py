@@ -153,28 +153,3 @@ async def test_too_many_requests_and_too_large_bodies_say_so() -> None:
         assert refused.status_code == 429
         assert refused.json()["NeutronError"]["type"] == "TooManyRequests"
         assert 99 <= int(refused.headers["retry-after"]) <= 100
-
-
-async def test_a_body_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weft.api.answers.BODY_TIMEOUT_S", 0.0)
-
-    async def never() -> dict[str, object]:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    sent: list[dict[str, object]] = []
-
-    async def send(message: dict[str, object]) -> None:
-        sent.append(message)
-
-    async with application(LimitSettings(), Door()) as http:
-        app = http._transport.app  # type: ignore[attr-defined]
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/v2.0/size",
-            "query_string": b"",
-            "headers": [(b"authorization", b"Bearer root"), (b"content-length", b"5")],
-        }
-        await app(scope, never, send)
-    assert sent[0]["status"] == 408

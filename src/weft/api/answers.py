@@ -4,7 +4,6 @@ Neutron's paths answer errors as ``{"NeutronError": {"type", "message", "detail"
 ``{"error": {"kind", "message"}}``.
 """
 
-import asyncio
 import math
 from typing import TypeVar
 
@@ -18,8 +17,6 @@ MAX_BODY_BYTES = 1 << 20
 """How large a body may be, if the server was not told otherwise."""
 BODY_LIMIT = "weft.max_body_bytes"
 """Where a request's scope holds how large its body may be."""
-BODY_TIMEOUT_S = 60.0
-"""A body that has not come after so long is not waited for: its request holds one of the server's places."""
 
 T = TypeVar("T")
 
@@ -27,7 +24,6 @@ _STATUS_BY_KIND = {
     "Unauthorized": 401,
     "HTTPMethodNotAllowed": 405,
     "RevisionNumberConstraintFailed": 412,
-    "RequestTimeout": 408,
     "RequestTooLarge": 413,
     "IdempotencyKeyReused": 422,
     "TooManyRequests": 429,
@@ -92,19 +88,15 @@ async def read_body(request: Request) -> bytes:
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
     body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            while True:
-                message = await request.receive()
-                if message["type"] == "http.disconnect":
-                    raise Invalid("the connection was closed before the whole body had come")
-                body += message.get("body", b"")
-                if len(body) > limit:
-                    raise _too_large(limit)
-                if not message.get("more_body", False):
-                    break
-    except TimeoutError:
-        raise Invalid(f"the whole body had not come after {BODY_TIMEOUT_S:g} s", kind="RequestTimeout") from None
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":  # also of who lets a body not come: weft.api.connection
+            raise Invalid("the connection was closed before the whole body had come")
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
+        more = message.get("more_body", False)
     return bytes(body)
 
 

@@ -1,8 +1,7 @@
-"""One HTTP connection: uvicorn's, with bounds on what comes before a request, and with the node whose certificate it
-showed.
+"""One HTTP connection: uvicorn's, with bounds on how a request comes, and with the node whose certificate it showed.
 
-uvicorn bounds neither the size of a request's head nor the time in which it comes. Without that, whoever reaches the
-socket could fill the memory before any token is asked for.
+uvicorn bounds neither the size of a request's head nor the time in which head and body come. Without that, whoever
+reaches the socket could fill the memory before any token is asked for, or hold places among the requests in work.
 """
 
 import asyncio
@@ -24,7 +23,9 @@ HEAD_TOO_LARGE = (
 
 SWEEP_EVERY_S = 5
 HEAD_SWEEPS = 6
-"""A connection is closed when so many sweeps in a row find it without a request: after 25 to 30 s."""
+"""A connection is closed when so many sweeps in a row find it without a request: after 25 to 30 s..."""
+BODY_SWEEPS = 13
+"""...or find its requests' bodies unfinished: after a minute."""
 
 
 class Connection(HttpToolsProtocol):
@@ -72,13 +73,17 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def sweep(self) -> None:
-        """Close the connection if it is in the middle of a head for too long, or never began one."""
-        idle = self.cycle is None or self.cycle.response_complete
-        if not idle or self.timeout_keep_alive_task is not None:
+        """Close the connection if what it has begun to send does not end, or if it never began."""
+        answered = self.cycle is None or self.cycle.response_complete
+        if answered and self.timeout_keep_alive_task is None:
+            allowed = HEAD_SWEEPS
+        elif not answered and self.cycle.more_body:
+            allowed = BODY_SWEEPS
+        else:
             self._sweeps = 0
             return
         self._sweeps += 1
-        if self._sweeps >= HEAD_SWEEPS:
+        if self._sweeps >= allowed:
             self.transport.close()
 
 
