@@ -103,7 +103,7 @@ class Api:
             *TagPages(NETWORKS, store, self._project).operations(),
             *TagPages(SUBNETS, store, self._project).operations(),
             *TagPages(ROUTERS, store, self._project).operations(),
-            *pages.operations(store, self._project),
+            *pages.operations(store, self._project, self._agents, self._clock),
         ]
 
     async def _node_by_token(self, sha256: str) -> NodeName | None:

@@ -2,7 +2,8 @@
 
 SDKs and Nova choose their behaviour from this list, so nothing stands here that is only stored and shown: that is why
 extra_dhcp_opt and dns-integration are missing. Ports keep DHCP options and DNS names, but weft runs no server that
-would give them to anybody.
+would give them to anybody. The same holds for security-group, ext-gw-mode and what floating IPs come with: the objects
+are there, and no agent filters or translates by them yet.
 """
 
 from collections.abc import Mapping
@@ -14,11 +15,22 @@ def _extension(alias: str, name: str, description: str, updated: str) -> tuple[s
 
 EXTENSIONS: Mapping[str, Mapping[str, object]] = dict(
     (
+        _extension("address-scope", "Address scope", "Address scopes extension.", "2015-07-26T10:00:00-00:00"),
+        _extension("agent", "agent", "The agent management extension.", "2013-02-03T10:00:00-00:00"),
         _extension(
             "allowed-address-pairs",
             "Allowed Address Pairs",
             "Provides allowed address pairs",
             "2013-07-23T10:00:00-00:00",
+        ),
+        _extension(
+            "availability_zone", "Availability Zone", "The availability zone extension.", "2015-01-01T10:00:00-00:00"
+        ),
+        _extension(
+            "availability_zone_filter",
+            "Availability Zone Filter Extension",
+            "Add filter parameters to AvailabilityZone resource",
+            "2018-06-22T10:00:00-00:00",
         ),
         _extension(
             "binding",
@@ -31,6 +43,12 @@ EXTENSIONS: Mapping[str, Mapping[str, object]] = dict(
             "Port Bindings Extended",
             "Expose port bindings of a virtual port to external application",
             "2017-07-17T10:00:00-00:00",
+        ),
+        _extension(
+            "default-subnetpools",
+            "Default Subnetpools",
+            "Provides ability to mark and use a subnetpool as the default.",
+            "2016-02-18T18:00:00-00:00",
         ),
         _extension(
             "empty-string-filtering",
@@ -81,6 +99,18 @@ EXTENSIONS: Mapping[str, Mapping[str, object]] = dict(
             "2017-07-12T00:00:00-00:00",
         ),
         _extension(
+            "network-ip-availability",
+            "Network IP Availability",
+            "Provides IP availability data for each network and subnet.",
+            "2015-09-24T00:00:00-00:00",
+        ),
+        _extension(
+            "network-ip-availability-details",
+            "Network IP Availability Details Extension",
+            "Add ip_availability_details attribute to network-ip-availabilities resource.",
+            "2025-10-31T00:00:00-00:00",
+        ),
+        _extension(
             "network_availability_zone",
             "Network Availability Zone",
             "Availability zone support for network.",
@@ -115,6 +145,39 @@ EXTENSIONS: Mapping[str, Mapping[str, object]] = dict(
             "Provider Network",
             "Expose mapping of virtual networks to physical networks",
             "2012-09-07T10:00:00-00:00",
+        ),
+        _extension(
+            "quota-check-limit",
+            "Quota engine limit check",
+            "Support for checking the resource usage before applying a new quota limit",
+            "2021-09-08T16:00:00-00:00",
+        ),
+        _extension(
+            "quota_details",
+            "Quota details management support",
+            "Expose functions for quotas usage statistics per project",
+            "2017-02-10T10:00:00-00:00",
+        ),
+        _extension(
+            "quotas",
+            "Quota management support",
+            "Expose functions for quotas management per project",
+            "2012-07-29T10:00:00-00:00",
+        ),
+        _extension(
+            "rbac-address-scope",
+            "Add address_scope type to RBAC",
+            "Add address_scope type to RBAC",
+            "2020-02-12T00:00:00-00:00",
+        ),
+        _extension(
+            "rbac-policies",
+            "RBAC Policies",
+            "Allows creation and modification of policies that control project access to resources.",
+            "2015-06-17T12:15:12-00:00",
+        ),
+        _extension(
+            "rbac-subnetpool", "Add subnetpool type to RBAC", "Add subnetpool type to RBAC", "2020-02-05T00:00:00-00:00"
         ),
         _extension(
             "revision-if-match",
@@ -171,6 +234,12 @@ EXTENSIONS: Mapping[str, Mapping[str, object]] = dict(
             "Subnet belongs to an external network",
             "Informs if the subnet belongs to an external network",
             "2024-02-05T18:00:00-00:00",
+        ),
+        _extension(
+            "subnet_allocation",
+            "Subnet Allocation",
+            "Enables allocation of subnets from a subnet pool",
+            "2015-03-30T10:00:00-00:00",
         ),
         _extension(
             "tag-creation",

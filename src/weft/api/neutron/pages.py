@@ -1,6 +1,11 @@
 """The pages of everything that Neutron's clients ask for besides networks, subnets, ports and routers."""
 
+from collections.abc import Callable
+
+from weft.api.agents import Agents
 from weft.api.neutron.address_scopes import ADDRESS_SCOPES
+from weft.api.neutron.availability import AvailabilityPages
+from weft.api.neutron.hosts import HostPages
 from weft.api.neutron.quotas import QuotaPages
 from weft.api.neutron.rbac_policies import RBAC_POLICIES
 from weft.api.neutron.resource import ResourcePages
@@ -12,7 +17,7 @@ from weft.api.routing import Operation
 from weft.store import Store
 
 
-def operations(store: Store, project: str) -> list[Operation]:
+def operations(store: Store, project: str, agents: Agents, clock: Callable[[], float]) -> list[Operation]:
     """Return the operations; `project` is what administrators act for who name none."""
     return [
         *SecurityGroupPages(SECURITY_GROUPS, store, project).operations(),
@@ -22,5 +27,7 @@ def operations(store: Store, project: str) -> list[Operation]:
         *TagPages(SUBNET_POOLS, store, project).operations(),
         *ResourcePages(RBAC_POLICIES, store, project).operations(),
         *QuotaPages(store, project).operations(),
+        *AvailabilityPages(store).operations(),
+        *HostPages(store, agents, clock).operations(),
         *TagPages(SECURITY_GROUPS, store, project).operations(),
     ]
