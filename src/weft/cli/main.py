@@ -17,9 +17,11 @@ SECTIONS = {
         "network": Entry("weft.cli.network:network", "Networks: one L2 segment each"),
         "subnet": Entry("weft.cli.subnet:subnet", "Subnets: the addresses of a network"),
         "router": Entry("weft.cli.router:router", "Routers: a tenant's routing domain (VPC)"),
+        "plan": Entry("weft.cli.plan:plan", "The address plan: delegate, resize, move, free, import prefixes"),
         "port": Entry("weft.cli.port:port", "Ports: an instance's name, MAC and addresses; bind, move, watch them"),
     },
     "Look at": {
+        "ipam": Entry("weft.cli.ipam:ipam_group", "Addresses: check, forecast, policies, reservations, blocks"),
         "status": Entry("weft.cli.status:status", "The server at a glance: ports per state, agents, switches"),
         "node": Entry("weft.cli.node:node", "Nodes, their agents, and what each shall carry"),
         "switch": Entry("weft.cli.switch:switch", "Switches and whether each is what it shall be"),

@@ -20,13 +20,17 @@ from weft.intent.address_check import (
     of_rests,
     settle,
 )
-from weft.intent.blocks import recover
-from weft.intent.held import forget_expired
+from weft.intent.blocks import all_blocks, recover
+from weft.intent.held import forget_expired, has_expired
 from weft.intent.use import sample_use
+from weft.ipam import blocks
 from weft.model.ids import NetworkId
 from weft.store import Snapshot, Store
+from weft.store.addresses import used_by_subnet
 
 SWEEP_S = 10.0
+EXPIRE_S = 300.0
+"""How often names are looked through that have kept their addresses for long enough."""
 SAMPLE_S = 3600.0
 """How often the use of subnets is noted, for forecasts."""
 
@@ -50,7 +54,7 @@ class AddressKeeper:
     def __init__(self, store: Store, *, clock: Clock | None = None) -> None:
         self._store = store
         self._clock = clock or SystemClock()
-        self._sampled_at = float("-inf")
+        self._sampled_at = self._expired_at = float("-inf")
 
     async def run(self) -> None:
         """Sweep every SWEEP_S, until cancelled."""
@@ -64,12 +68,19 @@ class AddressKeeper:
 
     async def sweep(self) -> None:
         """Do once what is due."""
-        for block in await self._store.transact(recover):
-            log.warning("block_recovered", block=block.cidr, node=block.node, epoch=block.epoch)
-        await self._store.transact(forget_expired)
-        if self._clock.now() - self._sampled_at >= SAMPLE_S:
-            self._sampled_at = self._clock.now()
-            await self._store.transact(sample_use)
+        now = self._clock.now()
+        # Everything is looked for by readers: the writer is not for what is seldom found.
+        if any(blocks.recover(await self._store.read(all_blocks), now=now)):
+            for block in await self._store.transact(recover):
+                log.warning("block_recovered", block=block.cidr, node=block.node, epoch=block.epoch)
+        if now - self._expired_at >= EXPIRE_S:
+            self._expired_at = now
+            if await self._store.read(lambda snapshot: has_expired(snapshot, now)):
+                await self._store.transact(forget_expired)
+        if now - self._sampled_at >= SAMPLE_S:
+            self._sampled_at = now
+            used = await self._store.read(used_by_subnet)
+            await self._store.transact(lambda tx: sample_use(tx, used))
 
 
 async def check_addresses(store: Store, *, now: float, fix: bool) -> CheckResult:
@@ -114,10 +125,10 @@ async def _addresses(store: Store, network_id: NetworkId) -> tuple[int, list[Fin
     seen, last = 0, ""
     while True:
         position = last
-        last, more = await store.read(
+        last, count, more = await store.read(
             lambda snapshot, position=position: of_addresses(snapshot, network_id, position, PAGE)  # type: ignore[misc]
         )
         found += more
-        seen += PAGE if last else 0
+        seen += count
         if not last:
             return seen, found

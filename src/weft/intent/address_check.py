@@ -24,7 +24,7 @@ from weft.model.plan import Level
 from weft.store import Kind, PortView, Snapshot, Transaction
 from weft.store.addresses import address_page, holder, rest_end, resting_rows
 
-LATE_S = 300.0
+LATE_S = 900.0
 """How late what runs in the background may be before it is a finding."""
 
 MAX_FIXED_AT_ONCE = 500
@@ -110,8 +110,9 @@ def of_port(snapshot: Snapshot, view: PortView) -> Iterator[Finding]:
             yield _port(Trouble.ORPHAN, view, f"is bound to node '{binding.node}', which the inventory has not")
 
 
-def of_addresses(snapshot: Snapshot, network_id: NetworkId, after: str, limit: int) -> tuple[str, list[Finding]]:
-    """Look at so many guarded addresses of a network; return the last one's text and what is wrong; "": no more."""
+def of_addresses(snapshot: Snapshot, network_id: NetworkId, after: str, limit: int) -> tuple[str, int, list[Finding]]:
+    """Look at so many guarded addresses of a network; return the last one's text (empty: no more), how many there
+    were, and what is wrong."""
     page = address_page(snapshot, network_id, after, limit)
     ports = {view.port.id: view for view in snapshot.ports(ids=list({row[2] for row in page}))}
     found = []
@@ -119,7 +120,7 @@ def of_addresses(snapshot: Snapshot, network_id: NetworkId, after: str, limit: i
         view = ports.get(port_id)
         if view is None or address not in {str(ip.address) for ip in view.port.fixed_ips}:
             found.append(_leaked(network_id, address, port_id, there=view is not None))
-    return (page[-1][0] if len(page) == limit else ""), found
+    return (page[-1][0] if len(page) == limit else ""), len(page), found
 
 
 def of_rests(snapshot: Snapshot, now: float) -> Iterator[Finding]:

@@ -165,6 +165,11 @@ def release(tx: Transaction, id_: str) -> None:
     let_rest(tx, _ips(held, tx.subnets(held.network_id)))
 
 
+def has_expired(snapshot: Snapshot, now: float) -> bool:
+    """Tell whether there is something for `forget_expired`."""
+    return any(held.until is not None and held.until <= now for held in holds(snapshot))
+
+
 def forget_expired(tx: Transaction) -> int:
     """Drop what was held until now; its addresses are free by themselves. Return how many names that were."""
     gone = [held for held in holds(tx) if held.until is not None and held.until <= tx.clock()]

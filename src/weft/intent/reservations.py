@@ -1,13 +1,18 @@
 """Ranges of a subnet that are kept out of allocation: for a reason, or for the port of a name."""
 
+from collections.abc import Iterator
+
 from weft.intent.rows import changed, subnet_of
 from weft.ipam.reservations import with_reservation, without_reservation
 from weft.model.addresses import IPAddress
 from weft.model.errors import Conflict, NotFound
-from weft.model.ids import SubnetId
+from weft.model.ids import PortId, SubnetId
 from weft.model.intent import Reservation, Subnet
 from weft.store import Transaction
-from weft.store.addresses import holders
+from weft.store.addresses import holder, holders
+
+MAX_LOOKED_UP = 1024
+"""Addresses that are looked up one by one."""
 
 
 def reserve(tx: Transaction, subnet_id: SubnetId, wanted: Reservation) -> Subnet:
@@ -18,8 +23,8 @@ def reserve(tx: Transaction, subnet_id: SubnetId, wanted: Reservation) -> Subnet
     """
     before = subnet_of(tx, subnet_id)
     reserved = with_reservation(before, wanted)
-    for address, port_id in holders(tx, before):
-        if not int(wanted.start) <= int(address) <= int(wanted.end) or address == before.gateway:
+    for address, port_id in _holders(tx, before, wanted):
+        if address == before.gateway:
             continue
         view = tx.port(port_id)
         if wanted.port_name and view is not None and _is_for(wanted, view.port.project_id, view.port.name):
@@ -42,6 +47,21 @@ def unreserve(tx: Transaction, subnet_id: SubnetId, start: IPAddress) -> Subnet:
     subnet = changed(tx, before, reserved=left)
     tx.put_subnet(subnet)
     return subnet
+
+
+def _holders(tx: Transaction, subnet: Subnet, wanted: Reservation) -> Iterator[tuple[IPAddress, PortId]]:
+    """Yield the addresses of a range that ports have; a small range is looked up, a large one searched for."""
+    size = int(wanted.end) - int(wanted.start) + 1
+    if size <= MAX_LOOKED_UP:
+        for offset in range(size):
+            address = wanted.start + offset
+            found = holder(tx, subnet.network_id, str(address))
+            if found is not None:
+                yield address, found[1]
+        return
+    for address, port_id in holders(tx, subnet):
+        if int(wanted.start) <= int(address) <= int(wanted.end):
+            yield address, port_id
 
 
 def _is_for(wanted: Reservation, project_id: str, name: str) -> bool:

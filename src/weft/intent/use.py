@@ -1,5 +1,7 @@
 """How full subnets are, and how they came to be."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from weft.ipam.forecast import Sample, add_sample
@@ -39,9 +41,9 @@ def size_of(subnet: Subnet) -> int:
     return sum(last - first + 1 for first, last in open_ranges(subnet))
 
 
-def sample_use(tx: Transaction) -> None:
+def sample_use(tx: Transaction, used: Mapping[SubnetId, int]) -> None:
     """Note how many addresses of each subnet are in use now, and forget subnets that are gone."""
-    used, now = used_by_subnet(tx), tx.clock()
+    now = tx.clock()
     known = {each.id: each for each in tx.records(Kind.SUBNET_USE, History)}
     for subnet in tx.subnets():
         before = known.pop(subnet.id, History(id=subnet.id))
