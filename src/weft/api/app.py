@@ -25,6 +25,7 @@ from weft.api.neutron.resource import ResourcePages
 from weft.api.neutron.routers import ROUTERS, RouterInterfacePages
 from weft.api.neutron.subnets import SUBNETS
 from weft.api.neutron.tags import TagPages
+from weft.api.openapi.document import DocumentPages
 from weft.api.operations import OperationWorker
 from weft.api.routing import Operation, Paths
 from weft.api.watches import NodeWatches
@@ -55,9 +56,11 @@ class Api:
         self._metrics = Metrics()
         self._heartbeat_s = heartbeat_s
         self._authenticator = Authenticator(authentication, self._node_by_token)
-        operations = self._operations(plans)
-        self.worker = OperationWorker(store, self._watches, operations, clock)
-        self.app = Paths(operations, self._authenticator, Limits(limits), self._metrics.observe)
+        description = DocumentPages()
+        self.operations = (*self._operations(plans), *description.operations())
+        description.describe(self.operations)
+        self.worker = OperationWorker(store, self._watches, self.operations, clock)
+        self.app = Paths(self.operations, self._authenticator, Limits(limits), self._metrics.observe)
 
     def stop_streams(self) -> None:
         """End every stream; a stream that is opened from now on ends at once."""
