@@ -60,6 +60,7 @@ async def test_an_object_has_neutrons_attributes_with_their_types(server: ApiSer
     [
         ("network create", "network", {"name": "dump"}),
         ("subnet v4", "subnet", {"cidr": "10.62.0.0/24", "ip_version": 4, "name": "s"}),
+        ("external network", "network", {"name": "ext", "router:external": True}),
         ("port unbound", "port", {"name": "p"}),
         (
             "port bound to a host with an OVS agent",
@@ -104,6 +105,46 @@ CHOSEN_BY_THE_SERVER = {
     "binding:host_id",
     "binding:vif_details",
 }
+
+
+async def test_a_subnet_of_an_external_network_is_answered_as_recorded(server: ApiServer) -> None:
+    network = (await server.make("network", **{"router:external": True}))["id"]
+    wanted = recorded("external subnet")["subnet"]
+    found = await server.make("subnet", network_id=network, cidr=wanted["cidr"], ip_version=4)
+    chosen = CHOSEN_BY_THE_SERVER - {"cidr", "gateway_ip", "allocation_pools"}
+    assert {name: found[name] for name in wanted if name not in chosen} == {
+        name: wanted[name] for name in wanted if name not in chosen
+    }
+
+
+async def test_a_change_and_a_bulk_are_answered_as_recorded(server: ApiServer) -> None:
+    network, _ = await server.make_network()
+    asked = CALLS["bulk ports"]["request"]["body"]["ports"]
+    body = {"ports": [{**each, "network_id": network} for each in asked]}
+    made = (await server.call("POST", "/v2.0/ports", body, status=201))["ports"]
+    wanted = recorded("bulk ports")["ports"]
+    assert [each["name"] for each in made] == [each["name"] for each in wanted]
+    assert [each.keys() for each in made] == [each.keys() for each in wanted]
+    changed = recorded("port update")["port"]
+    found = await server.call(
+        "PUT", f"/v2.0/ports/{made[0]['id']}", CALLS["port update"]["request"]["body"], status=200
+    )
+    same = [name for name in changed if name not in CHOSEN_BY_THE_SERVER]
+    assert {name: found["port"][name] for name in same} == {name: changed[name] for name in same}
+    assert found["port"]["revision_number"] > made[0]["revision_number"]
+
+
+async def test_networks_are_shown_and_found_by_tags_as_recorded(server: ApiServer) -> None:
+    network, _ = await server.make_network(name="dump")
+    for tag in ("red", "blue"):
+        await server.call("PUT", f"/v2.0/networks/{network}/tags/{tag}", status=201)
+    shown = (await server.call("GET", f"/v2.0/networks/{network}", status=200))["network"]
+    wanted = recorded("network show")["network"]
+    # Neutron shows it of a new network, and of external ones.
+    alike = {name: kind for name, kind in kinds(shown).items() if name != "is_default"}
+    assert alike == kinds(wanted)
+    found = await server.call("GET", "/v2.0/networks?tags=red,blue", status=200)
+    assert found == {"networks": [shown]}
 
 
 async def test_a_bound_port_tells_nova_how_to_plug(server: ApiServer) -> None:

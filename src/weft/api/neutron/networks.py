@@ -15,7 +15,7 @@ from weft.api.neutron.attributes import (
 from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.port_values import dns_domain
 from weft.api.neutron.resource import Resource
-from weft.api.neutron.rows import Values, renamed, render_owned, site_of
+from weft.api.neutron.rows import Values, renamed, render_owned, rows_of, site_of
 from weft.api.neutron.selector import LABELS
 from weft.api.neutron.values import Converter, boolean, integer, one_of, only, or_none, string, strings
 from weft.intent.networks import NetworkChanges, NetworkSpec, create_network, delete_network, update_network
@@ -95,9 +95,8 @@ def _update(tx: Transaction, id_: str, values: Values) -> Network:
 
 
 def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Network]:
-    if (id_ := query.only("id")) is not None:
-        found = snapshot.network(NetworkId(id_))
-        return [found] if found else []
+    if (ids := query.filters.get("id")) is not None:
+        return rows_of(lambda id_: snapshot.network(NetworkId(id_)), ids)
     return snapshot.networks()
 
 

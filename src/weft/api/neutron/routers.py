@@ -22,7 +22,7 @@ from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.policy import Acting, View, acting_in
 from weft.api.neutron.ports import PORTS
 from weft.api.neutron.resource import Resource
-from weft.api.neutron.rows import Values, renamed, render_owned, site_of
+from weft.api.neutron.rows import Values, renamed, render_owned, rows_of, site_of
 from weft.api.neutron.subnets import SUBNETS
 from weft.api.neutron.values import Refused, identifier, only, strings
 from weft.api.routing import Operation
@@ -77,9 +77,8 @@ def _create(tx: Transaction, values: Values, project: str) -> Router:
 
 
 def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Router]:
-    if (id_ := query.only("id")) is not None:
-        found = snapshot.router(RouterId(id_))
-        return [found] if found else []
+    if (ids := query.filters.get("id")) is not None:
+        return rows_of(lambda id_: snapshot.router(RouterId(id_)), ids)
     return snapshot.routers()
 
 

@@ -1,14 +1,17 @@
 """What rendering and reading have in common for all resources: owner, times, tags, and names of fields."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from weft.api.neutron.attributes import bad_request
 from weft.model.ids import SiteName
 
 Values = Mapping[str, Any]
 """Converted attributes by Neutron's names."""
+
+
+Row = TypeVar("Row")
 
 
 class OwnedRow(Protocol):
@@ -70,6 +73,11 @@ def timestamp(at: float) -> str:
 def renamed(values: Values, fields: Mapping[str, str]) -> dict[str, Any]:
     """Return the given attributes under the names that a spec or a change has for them."""
     return {fields[name]: value for name, value in values.items() if name in fields}
+
+
+def rows_of(found: Callable[[str], Row | None], ids: Iterable[str]) -> list[Row]:
+    """Return the rows of some ids, each once, in the order of ids; those that are not there are left out."""
+    return [row for id_ in sorted(set(ids)) if (row := found(id_)) is not None]
 
 
 def site_of(values: Values) -> SiteName | None:

@@ -10,11 +10,10 @@ from weft.api.neutron.attributes import (
     bad_request,
     owned_attributes,
     project_of,
-    shown,
 )
 from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.resource import Resource
-from weft.api.neutron.rows import Values, renamed, render_owned
+from weft.api.neutron.rows import Values, renamed, render_owned, rows_of
 from weft.api.neutron.subnet_pools import check_pool_named
 from weft.api.neutron.values import (
     address,
@@ -110,11 +109,12 @@ def _modes(values: Values) -> Values:
 
 
 def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Subnet]:
-    if (id_ := query.only("id")) is not None:
-        found = snapshot.subnet(SubnetId(id_))
-        return [found] if found else []
-    network_id = query.only("network_id")
-    return snapshot.subnets(None if network_id is None else NetworkId(network_id))
+    if (ids := query.filters.get("id")) is not None:
+        return rows_of(lambda id_: snapshot.subnet(SubnetId(id_)), ids)
+    networks = query.filters.get("network_id")
+    if networks is None:
+        return snapshot.subnets()
+    return [subnet for id_ in sorted(set(networks)) for subnet in snapshot.subnets(NetworkId(id_))]
 
 
 def _shared(snapshot: Snapshot, subnet: Subnet, project: str) -> bool:
