@@ -11,6 +11,18 @@ from cryptography.x509.oid import NameOID
 
 VALID_FOR = timedelta(hours=1)
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Authority:
     """Makes certificates; `certificate` is the file of its own."""
@@ -19,7 +31,11 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        own = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        own = (
+            self._builder(self._name, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+            .add_extension(_SIGNS_CERTIFICATES, True)
+        )
         self.certificate = folder / f"{name}.pem"
         self._write(self.certificate, own.sign(self._key, hashes.SHA256()))
 
@@ -51,7 +67,7 @@ class Authority:
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
-        return x509.CertificateBuilder(
+        made = x509.CertificateBuilder(
             issuer_name=self._name,
             subject_name=subject,
             public_key=key.public_key(),
@@ -59,6 +75,9 @@ class Authority:
             not_valid_before=now - VALID_FOR,
             not_valid_after=now + VALID_FOR,
         )
+        # Strict verification, the default from Python 3.13 on, wants both identifiers (RFC 5280, section 4.2.1).
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        return made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False)
 
     @staticmethod
     def _write(path: Path, certificate: x509.Certificate) -> None:

@@ -1,5 +1,7 @@
 """JSON Web Tokens: what is proven, what is refused, what the claims make of a caller, and keys that change."""
 
+import asyncio
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -9,6 +11,9 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from structlog.testing import capture_logs
 
@@ -58,6 +63,16 @@ def settings_of(keys: Path, **settings: Any) -> JwtSettings:
     return JwtSettings(issuer=ISSUER, audience="weft", jwks_file=keys, **settings)
 
 
+GOOD = token()
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """A good token of which some characters are others."""
+    at = draw(st.integers(0, len(GOOD) - 1))
+    return GOOD[:at] + draw(st.text(max_size=3)) + GOOD[at + draw(st.integers(0, 3)) :]
+
+
 MEMBER = User(project_id="red", user_id="ann", roles=frozenset({Role.MEMBER}))
 
 
@@ -102,6 +117,14 @@ async def test_any_other_token_of_the_issuer_is_refused(keys: Path, bad: str) ->
 @pytest.mark.parametrize("foreign", ["opaque", "a.b", "a.b.c", "..", token(iss="https://other"), token(iss=None)])
 async def test_what_no_trusted_issuer_made_is_left_to_others(keys: Path, foreign: str) -> None:
     assert await tokens_of(settings_of(keys)).caller_of(Credential(foreign)) is None
+
+
+@given(st.one_of(st.text(), st.lists(st.text(), min_size=3, max_size=3).map(".".join), mutated()))
+@settings_of_hypothesis(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_sent_for_a_token_is_refused_or_left_to_others(keys: Path, shown: str) -> None:
+    source = tokens_of(settings_of(keys))
+    with contextlib.suppress(Unauthenticated):
+        assert asyncio.run(source.caller_of(Credential(shown))) in (None, MEMBER)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ class Access(Enum):
     USER = auto()
     """Every user: readers with methods that change nothing, all others with any. What a project may see and change is
     the page's own rule."""
+    SERVICE = auto()
+    """Other services, such as Nova, and administrators."""
     ADMINISTRATOR = auto()
     OWN_NODE = auto()
     """Administrators, and the agent of the node that the path names as ``{node}``."""
@@ -98,7 +100,7 @@ def caller_of(request: Request) -> Caller:
 
 
 def user_of(request: Request) -> User:
-    """Return who makes a request, for an endpoint of Access.USER or ADMINISTRATOR."""
+    """Return who makes a request, for an endpoint of Access.USER, SERVICE or ADMINISTRATOR."""
     caller = caller_of(request)
     if isinstance(caller, NodeAgent):
         raise _own_pages_only(caller)
@@ -131,7 +133,12 @@ def authorize(caller: Caller, access: Access, scope: Scope) -> None:
 
 
 def _authorize_user(user: User, access: Access, scope: Scope) -> None:
-    if access is not Access.USER:
+    asked = f"{scope['method']} {scope['path']}"
+    if access is Access.SERVICE and not user.is_service:
+        raise _denied(
+            f"{scope['method']} {scope['path']} is for services and administrators (role 'service' or 'admin')"
+        )
+    if access not in (Access.USER, Access.SERVICE):
         raise _denied(f"{scope['method']} {scope['path']} is for administrators (role 'admin')")
     if user.project_id is None:
         raise _denied("the token is of no project: ask for one that is scoped to a project")
@@ -139,7 +146,7 @@ def _authorize_user(user: User, access: Access, scope: Scope) -> None:
         roles = ", ".join(f"'{role}'" for role in Role if role is not Role.NODE)
         raise _denied(f"the token carries none of the roles {roles} in project '{user.project_id}'")
     if scope["method"] not in _READING and not user.may_write:
-        raise _denied(f"{scope['method']} {scope['path']} changes something, and role 'reader' only looks")
+        raise _denied(f"{asked} changes something, and role 'reader' only looks")
 
 
 _READING = frozenset({"GET", "HEAD"})

@@ -4,6 +4,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from weft.api.access import Access, User, user_of
 from weft.api.answers import JsonAnswer, read_json
 from weft.api.routing import Operation
 from weft.intent.ports import bind_port, unbind_port
@@ -33,11 +34,11 @@ class PortPages:
     def operations(self) -> list[Operation]:
         """Return the operations."""
         return [
-            Operation("GET", "/v1/ports", self.index),
-            Operation("GET", "/v1/ports/{id}", self.show),
-            Operation("GET", "/v1/ports/{id}/history", self.history),
-            Operation("POST", "/v1/ports/{id}/bind", self.bind),
-            Operation("POST", "/v1/ports/{id}/unbind", self.unbind),
+            Operation("GET", "/v1/ports", self.index, Access.USER),
+            Operation("GET", "/v1/ports/{id}", self.show, Access.USER),
+            Operation("GET", "/v1/ports/{id}/history", self.history, Access.SERVICE),
+            Operation("POST", "/v1/ports/{id}/bind", self.bind, Access.SERVICE),
+            Operation("POST", "/v1/ports/{id}/unbind", self.unbind, Access.SERVICE),
         ]
 
     async def index(self, request: Request) -> Response:
@@ -48,6 +49,11 @@ class PortPages:
             raise Invalid(f"'{min(unknown)}' is no filter of ports; possible: {', '.join(sorted(_FILTERS))}")
         network_id, node = filters.get("network_id"), filters.get("node")
         state = filters.get("state")
+        user, project = user_of(request), filters.get("project_id")
+        if not user.is_service:
+            if project not in (None, user.project_id):
+                return JsonAnswer({"ports": []})  # another project's, of which this one knows nothing
+            project = user.project_id
 
         def collect(snapshot: Snapshot) -> list[PortStatus]:
             found = snapshot.ports(
@@ -55,16 +61,23 @@ class PortPages:
                 node=None if node is None else NodeName(node),
                 device_id=filters.get("device_id"),
                 name=filters.get("name"),
-                project_id=filters.get("project_id"),
+                project_id=project,
             )
-            return [port_status(view) for view in found if state in (None, view.life.state)]
+            return [status_for(user, view) for view in found if state in (None, view.life.state)]
 
         return JsonAnswer({"ports": await self._store.read(collect)})
 
     async def show(self, request: Request) -> Response:
         """Answer one port."""
-        id_ = PortId(request.path_params["id"])
-        return JsonAnswer({"port": await self._store.read(lambda snapshot: port_status(_existing(snapshot, id_)))})
+        id_, user = PortId(request.path_params["id"]), user_of(request)
+
+        def find(snapshot: Snapshot) -> PortStatus:
+            found = _existing(snapshot, id_)
+            if not user.is_service and found.port.project_id != user.project_id:
+                raise _no_port(id_)
+            return status_for(user, found)
+
+        return JsonAnswer({"port": await self._store.read(find)})
 
     async def history(self, request: Request) -> Response:
         """Answer what happened to a port, the oldest step first."""
@@ -100,8 +113,20 @@ _FILTERS = frozenset({"network_id", "node", "device_id", "name", "project_id", "
 def _existing(snapshot: Snapshot, id_: PortId) -> PortView:
     found = snapshot.port(id_)
     if found is None:
-        raise NotFound(f"there is no port {id_}", kind="PortNotFound")
+        raise _no_port(id_)
     return found
+
+
+def _no_port(id_: PortId) -> NotFound:
+    return NotFound(f"there is no port {id_}", kind="PortNotFound")
+
+
+def status_for(user: User, view: PortView) -> PortStatus:
+    """Return a port as `user` may know it: where it is bound is for services and administrators, as in Neutron."""
+    status = port_status(view)
+    if user.is_service:
+        return status
+    return msgspec.structs.replace(status, reason="", bindings=(), realizations=())
 
 
 def port_status(view: PortView) -> PortStatus:
