@@ -9,16 +9,18 @@ from weft.model.ids import PortId, Revision
 from weft.store import schema as t
 from weft.store.engine import Connection, Engine
 from weft.store.ids import Ids
-from weft.store.layers import Layer, Row
+from weft.store.layers import Key, Layer, Row
 from weft.store.pools import Pools
 from weft.store.serials import Serials
 from weft.store.snapshot import REVISION, Snapshot
 from weft.store.taken import taken
 
-CACHED = frozenset({t.networks, t.subnets, t.routers, t.router_interfaces, t.documents, t.leaf_vlans, t.usage})
+CACHED = frozenset({t.networks, t.subnets, t.routers, t.router_interfaces, t.documents, t.leaf_vlans})
 """Tables that every port needs and that seldom change: what was read of them is kept until they do."""
+ROWS_CACHED = CACHED | {t.usage, t.records}
+"""Tables of which a row that was read by its key is kept until it changes."""
 MAX_CACHED = 20_000
-"""Answers that are kept of one table."""
+"""Answers that are kept of one table, and rows of all."""
 HISTORY_TRIMMED_EVERY = 100
 """Entries that a port's history grows by before it is cut."""
 
@@ -30,6 +32,7 @@ class Kept:
         self.ids = Ids(random)
         self.pools = Pools()
         self.answers: dict[sa.Table, dict[Any, Any]] = {}
+        self.rows: dict[tuple[sa.Table, Key], tuple[Any, ...] | None] = {}
         self.told: dict[PortId, int] = {}
         self.serials: dict[str, Serials] = {}
         self.seen = Revision(0)
@@ -38,6 +41,7 @@ class Kept:
     def forget(self) -> None:
         """Forget what was read."""
         self.answers.clear()
+        self.rows.clear()
 
     def forget_serials(self, name: str) -> None:
         """Forget numbers whose setting aside was undone."""
@@ -95,10 +99,22 @@ class Group:
             answers[key] = ask()
         return answers[key]
 
+    def row(self, table: sa.Table, key: Key, ask: Callable[[], tuple[Any, ...] | None]) -> tuple[Any, ...] | None:
+        """Return the row that was read before under a primary key, or what `ask` reads now."""
+        rows = self.kept.rows
+        if (table, key) not in rows:
+            if len(rows) >= MAX_CACHED:
+                rows.clear()
+            rows[table, key] = ask()
+        return rows[table, key]
+
     def forget_answers(self, layer: Layer) -> None:
-        """Forget what was read of the tables that a layer writes to."""
-        for table in layer.dirty & CACHED:
+        """Forget what was read of what a layer writes."""
+        for table in layer.dirty & ROWS_CACHED:
             self.kept.answers.pop(table, None)
+            for changed in (layer.inserts, layer.updates, layer.deletes):
+                for key in changed.get(table, ()):
+                    self.kept.rows.pop((table, key), None)
 
     def _write_row(self, part: Layer) -> None:
         try:

@@ -17,7 +17,7 @@ from weft.model.intent import HistoryEntry, Network, Subnet
 from weft.store import schema as t
 from weft.store.changes import Change, Kind, Op
 from weft.store.codec import decode_history, encode
-from weft.store.group import CACHED, HISTORY_TRIMMED_EVERY, Group, Rows
+from weft.store.group import CACHED, HISTORY_TRIMMED_EVERY, ROWS_CACHED, Group, Rows
 from weft.store.layers import UNKNOWN, Layer, Row
 from weft.store.snapshot import Snapshot, shown_columns
 
@@ -141,9 +141,8 @@ class Piece(Snapshot):
             if found is not UNKNOWN:
                 return None if found is None else tuple(found[name] for name in shown_columns(table))
         ask = super().row
-        if table in CACHED:
-            answer: tuple[Any, ...] | None = self._group.answer(table, key, lambda: ask(table, *key))
-            return answer
+        if table in ROWS_CACHED:
+            return self._group.row(table, key, lambda: ask(table, *key))
         return ask(table, *key)
 
     def revision(self) -> Revision:

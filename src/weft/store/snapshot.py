@@ -53,8 +53,8 @@ class Snapshot:
 
     def row(self, table: sa.Table, *key: Any) -> tuple[Any, ...] | None:
         """Return what a table has under a primary key, without the columns that only serve to look things up."""
-        names = [column.name for column in table.primary_key]
-        found: tuple[Any, ...] | None = self.run(_by_key(table), **dict(zip(names, key, strict=True))).fetchone()
+        sql, names = _sql_by_key(table, self._dialect)
+        found: tuple[Any, ...] | None = self._connection.execute(sql, dict(zip(names, key, strict=True))).fetchone()
         return found
 
     def revision(self) -> Revision:
@@ -260,7 +260,13 @@ def _numbering(body: bytes) -> Numbering:
 
 
 def _port_view(row: Any) -> PortView:
-    return PortView(decode_port(row[0]), decode(Lifecycle, row[1]))
+    return _port_of(bytes(row[0]), bytes(row[1]))
+
+
+@lru_cache(maxsize=8192)
+def _port_of(body: bytes, life: bytes) -> PortView:
+    """Return a port from its stored form; decoding one costs more than finding it."""
+    return PortView(decode_port(body), decode(Lifecycle, life))
 
 
 @lru_cache(maxsize=512)
@@ -307,11 +313,12 @@ def _records_by(given: frozenset[str], keys: int = 0, *, count: bool = False) ->
 
 
 @lru_cache(maxsize=64)
-def _by_key(table: sa.Table) -> sa.Select[Any]:
+def _sql_by_key(table: sa.Table, dialect: sa.Dialect) -> tuple[str, tuple[str, ...]]:
+    """Return the SQL text that reads a row by its primary key, and the names of the key's columns."""
     statement = sa.select(*(table.c[name] for name in shown_columns(table)))
     for column in table.primary_key:
         statement = statement.where(column == sa.bindparam(column.name))
-    return statement
+    return _sql(statement, dialect), tuple(column.name for column in table.primary_key)
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from weft.api.neutron.attributes import bad_request
@@ -67,6 +68,11 @@ def render_owned(row: OwnedRow) -> dict[str, object]:
 
 def timestamp(at: float) -> str:
     """Return a Unix time as Neutron writes it, in whole seconds."""
+    return _second(int(at))
+
+
+@lru_cache(maxsize=4096)
+def _second(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
