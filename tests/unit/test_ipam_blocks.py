@@ -203,7 +203,8 @@ def test_ends_and_gateway_of_the_subnet_are_not_given_out() -> None:
         ({"cidr": "10.0.1.0/26"}, "not within subnet"),
         ({"largest": 25}, "cannot be cut from"),
         ({"largest": 30, "smallest": 28}, "cannot be cut from"),
-        ({"lease_s": 1.0}, "too short"),
+        ({"lease_s": 1.0}, "a lease of 1 s is not possible"),
+        ({"lease_s": 1e9}, "is not possible"),
     ],
 )
 def test_a_pool_that_cannot_be(fields: dict[str, object], message: str) -> None:

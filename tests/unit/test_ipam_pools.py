@@ -68,6 +68,22 @@ class PoolAgainstModel(RuleBasedStateMachine):
         self.pool.release(address)
         self.taken.remove(address)
 
+    @precondition(lambda self: self.resting)
+    @rule(data=st.data(), durable=st.booleans())
+    def claim(self, data: st.DataObject, durable: bool) -> None:
+        """Take an address that rests for the taker; if that is undone, it rests on."""
+        address = data.draw(st.sampled_from(sorted(self.resting)))
+        self.wake()
+        self.pool.recall(address)
+        assert self.pool.take(address, self.now)
+        until = self.resting.pop(address, None)
+        if durable or until is None:
+            self.pool.settle(address)
+            self.taken.add(address)
+        else:
+            self.pool.release(address)
+            self.resting[address] = until
+
     @rule(seconds=st.floats(0, 40))
     def wait(self, seconds: float) -> None:
         self.now += seconds

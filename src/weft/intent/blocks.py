@@ -82,7 +82,7 @@ def renew(tx: Transaction, node: NodeName, held: Sequence[Holding]) -> tuple[lis
             lost.append(each.id)
             continue
         try:
-            new = blocks.renew(pool, block, node, each.epoch, max(each.used, 0), now=tx.clock())
+            new = blocks.renew(pool, block, node, each.epoch, min(max(each.used, 0), MAX_WANTED), now=tx.clock())
         except Conflict:
             lost.append(each.id)
             continue

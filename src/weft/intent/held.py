@@ -7,6 +7,7 @@ reserved for a name is the name's before there is any port.
 
 from collections.abc import Iterable
 from functools import partial
+from urllib.parse import quote
 
 import msgspec
 
@@ -223,4 +224,5 @@ def _free(tx: Transaction, network_id: NetworkId, mac: Mac) -> Mac | None:
 
 
 def _id(network_id: NetworkId, project_id: str, name: str) -> str:
-    return f"{network_id}/{project_id}/{name}"
+    # Escaped: a project and a name that are divided elsewhere must not be the same.
+    return f"{network_id}/{quote(project_id, safe='')}/{name}"

@@ -27,6 +27,7 @@ REST_S = 30.0
 """How long a block rests before another node gets it: what was on its way when it was given up dies out."""
 
 MIN_LEASE_S = 30.0
+MAX_LEASE_S = 7 * 86400.0
 MAX_BLOCKS = 4096
 """Blocks of one pool."""
 
@@ -80,9 +81,12 @@ def check_pool(pool: BlockPool, subnet: Subnet) -> None:
         raise Invalid(
             f"{message} /{cidr.prefixlen} to /{cidr.max_prefixlen}, the larger block first", kind="InvalidBlockPool"
         )
-    if pool.lease_s < MIN_LEASE_S:
-        message = f"a lease of {pool.lease_s:g} s is too short: name {MIN_LEASE_S:g} s or more"
-        raise Invalid(f"{message}, so that a node has time to renew it", kind="InvalidBlockPool")
+    if not MIN_LEASE_S <= pool.lease_s <= MAX_LEASE_S:
+        message = (
+            f"a lease of {pool.lease_s:g} s is not possible: name {MIN_LEASE_S:g} s, which a node needs to renew it"
+        )
+        message += f" in time, to {MAX_LEASE_S:g} s, for which a dead node's block is lost"
+        raise Invalid(message, kind="InvalidBlockPool")
 
 
 def grant(
