@@ -9,10 +9,13 @@ from weft.api.agents import Agents
 from weft.api.auth.authenticator import Authentication, Authenticator
 from weft.api.limits import Limits, LimitSettings
 from weft.api.metrics import Metrics
+from weft.api.native.blocks import BlockPages
 from weft.api.native.fabric import FabricPages, Plans
 from weft.api.native.inventory import InventoryPages
+from weft.api.native.ipam import IpamPages
 from weft.api.native.nodes import NodePages
 from weft.api.native.operations import OperationPages
+from weft.api.native.plan import PlanPages
 from weft.api.native.port_requests import PortRequestPages
 from weft.api.native.ports import PortPages
 from weft.api.native.status import StatusPages
@@ -50,6 +53,7 @@ class Api:
     ) -> None:
         self._store = store
         self._project = project
+        self._clock = clock
         self._stopping = asyncio.Event()
         self._watches = NodeWatches(store)
         self._agents = Agents(store, clock)
@@ -91,6 +95,9 @@ class Api:
             StatusPages(store, self._agents, self._metrics),
             InventoryPages(store),
             FabricPages(store, plans),
+            PlanPages(store, self._clock),
+            IpamPages(store, self._clock),
+            BlockPages(store),
             OperationPages(store, self._watches, self._stopping, heartbeat_s=self._heartbeat_s),
         )
         return [
