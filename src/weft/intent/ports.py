@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from weft.intent.addresses import FixedIpSpec, assign, let_rest
+from weft.intent.floating_links import check_not_held, let_go
 from weft.intent.held import claim, give_up
 from weft.intent.name_claims import forget_name
 from weft.intent.placement import hold_vlan, let_go_of_vlan, owed_on
@@ -170,7 +171,7 @@ def update_port(tx: Transaction, port_id: PortId, changes: PortChanges, *, actor
         # What is bound there is prepared no more; a port that is taken off its node goes nowhere.
         fields["prepared"] = tuple(each for each in view.port.prepared if node not in {None, each.node})
     if fields:
-        _check_gateway_kept(view, fields)
+        _check_gateway_kept(tx, view, fields)
         view = write_port(tx, view, changed(tx, view.port, **fields))
     current = view.life.current
     if node is UNSET and (vnic_type, profile) != (None, None) and current is not None:
@@ -238,6 +239,7 @@ def delete_port(tx: Transaction, port_id: PortId, *, actor: str = API) -> None:
     if view.port.device_owner == ROUTER_INTERFACE:
         message = f"Port {port_id} cannot be deleted directly via the port API: has device owner {ROUTER_INTERFACE}."
         raise Conflict(f"{message} Remove the interface from router {view.port.device_id}.", kind="ServicePortInUse")
+    check_not_held(tx, view.port)
     remove_port(tx, view, actor=actor)
 
 
@@ -274,7 +276,10 @@ def write_port(tx: Transaction, before: PortView, port: Port) -> PortView:
     view = PortView(port, before.life)
     tx.put_port(view, before)
     note_members(tx, port, before.port)
-    let_rest(tx, (ip for ip in before.port.fixed_ips if ip not in port.fixed_ips))
+    given_up = [ip for ip in before.port.fixed_ips if ip not in port.fixed_ips]
+    if given_up:
+        let_go(tx, port.id, kept=port.fixed_ips)
+    let_rest(tx, given_up)
     return view
 
 
@@ -300,6 +305,7 @@ def remove_port(tx: Transaction, view: PortView, *, actor: str = API) -> None:
     _remember(tx, lifecycle.release(view.life, now=tx.clock(), actor=actor))
     tx.delete_port(view)
     note_members(tx, None, view.port)
+    let_go(tx, view.port.id)
     forget_name(tx, view.port.id)
     give_up(tx, view.port)
     for binding in view.life.bindings:
@@ -345,8 +351,10 @@ def _shown_anew(tx: Transaction, before: PortView, outcome: Outcome) -> Port:
     return changed(tx, before.port)
 
 
-def _check_gateway_kept(view: PortView, fields: Mapping[str, object]) -> None:
+def _check_gateway_kept(tx: Transaction, view: PortView, fields: Mapping[str, object]) -> None:
     """Refuse to take its address or owner from a router's gateway: leaves would answer for an address nobody holds."""
+    if not {"fixed_ips", "device_id", "device_owner"}.isdisjoint(fields):
+        check_not_held(tx, view.port)
     if view.port.device_owner != ROUTER_INTERFACE:
         return
     for name in ("fixed_ips", "device_id", "device_owner"):

@@ -35,6 +35,14 @@ def shared_with(snapshot: Snapshot, type_: ObjectType, object_id: str, project_i
     return any(policy.object_type is type_ and policy.target_project in (ALL, project_id) for policy in found)
 
 
+def external_to(snapshot: Snapshot, network: Network, project_id: str) -> bool:
+    """Tell whether a project may take addresses of a network that leads outside."""
+    if network.external:
+        return True
+    found = snapshot.records(Kind.RBAC_POLICY, RbacPolicy, parent=network.id)
+    return any(each.action is Action.ACCESS_AS_EXTERNAL and each.target_project == project_id for each in found)
+
+
 def create_policy(tx: Transaction, policy: RbacPolicy) -> RbacPolicy:
     """Share an object; `policy` has no id yet.
 

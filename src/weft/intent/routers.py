@@ -5,6 +5,8 @@ from msgspec import UNSET, UnsetType
 
 from weft.intent.plan import check_routable, forget_owner
 from weft.intent.ports import ROUTER_INTERFACE, FixedIpSpec, PortSpec, create_port, remove_port, write_port
+from weft.intent.floating_links import leading_through
+from weft.intent.gateways import set_gateway
 from weft.intent.quotas import check_quota
 from weft.intent.rows import changed, given, network_of, port_of, router_of, subnet_of
 from weft.intent.sites import check_vni, choose_vni, fabric_of
@@ -74,12 +76,13 @@ def update_router(tx: Transaction, router_id: RouterId, changes: RouterChanges) 
 
 def delete_router(tx: Transaction, router_id: RouterId) -> None:
     """Delete a router. Raises NotFound, and Conflict (RouterInUse) while a subnet is attached to it."""
-    router_of(tx, router_id)
+    router = router_of(tx, router_id)
     interfaces = tx.router_interfaces(router_id)
     if interfaces:
         ports = ", ".join(interface.port_id for interface in interfaces)
         raise Conflict(f"Router {router_id} has ports still attached: {ports}", kind="RouterInUse")
     forget_owner(tx, Owner(Level.ROUTER, router_id))
+    set_gateway(tx, router, None)
     tx.delete_router(router_id)
 
 
@@ -124,6 +127,7 @@ def remove_interface(
         raise _bad("Either subnet_id or port_id must be given")
     for interface in tx.router_interfaces(router_id):
         if subnet_id in {None, interface.subnet_id} and port_id in {None, interface.port_id}:
+            _check_not_led_through(tx, interface)
             tx.delete_router_interface(interface.subnet_id)
             remove_port(tx, port_of(tx, interface.port_id))
             return interface
@@ -139,6 +143,12 @@ def _check_attachable(tx: Transaction, router: Router, subnet: Subnet) -> None:
     if network.site != router.site:
         raise _bad(f"subnet {subnet.id} is in site '{network.site}', router {router.id} in site '{router.site}'")
     check_routable(tx, router.id, subnet)
+    if router.gateway is not None:
+        for outer in tx.subnets(router.gateway.network_id):
+            if overlap(subnet.cidr, outer.cidr):
+                raise _bad(
+                    f"Cidr {subnet.cidr} of subnet {subnet.id} overlaps with cidr {outer.cidr} of subnet {outer.id}"
+                )
     for interface in tx.router_interfaces():
         if interface.router_id == router.id:
             if interface.subnet_id == subnet.id:
@@ -152,6 +162,13 @@ def _check_attachable(tx: Transaction, router: Router, subnet: Subnet) -> None:
             # One segment has one gateway device on a leaf, and that is in one VRF.
             message = f"network {subnet.network_id} is attached to router {interface.router_id}; detach it there first"
             raise Conflict(message, kind="NetworkAttached")
+
+
+def _check_not_led_through(tx: Transaction, interface: RouterInterface) -> None:
+    if leading_through(tx, interface.router_id, interface.subnet_id):
+        message = f"Router interface for subnet {interface.subnet_id} on router {interface.router_id} cannot be deleted"
+        message += ", as it is required by one or more floating IPs."
+        raise Conflict(message, kind="RouterInterfaceInUseByFloatingIP")
 
 
 def _gateway_port(tx: Transaction, router: Router, subnet: Subnet) -> PortView:

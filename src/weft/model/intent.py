@@ -61,6 +61,14 @@ class Owned(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: float = 0.0
 
 
+class RouterGateway(msgspec.Struct, frozen=True):
+    """A router's way out; `port_id` holds its addresses on the external network."""
+
+    network_id: NetworkId
+    port_id: PortId
+    enable_snat: bool = True
+
+
 class Router(Owned, frozen=True, kw_only=True):
     """A tenant's routing domain (VPC): one VRF, one L3VNI. `vrf` is at most 15 bytes, as Linux wants it."""
 
@@ -70,6 +78,7 @@ class Router(Owned, frozen=True, kw_only=True):
     l3vni: Vni
     admin_state_up: bool = True
     zone_hints: tuple[str, ...] = ()
+    gateway: RouterGateway | None = None
 
 
 class Network(Owned, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from weft.api.agents import Agents
 from weft.api.neutron.address_scopes import ADDRESS_SCOPES
 from weft.api.neutron.availability import AvailabilityPages
+from weft.api.neutron.floating_ips import FLOATING_IPS
 from weft.api.neutron.hosts import HostPages
 from weft.api.neutron.quotas import QuotaPages
 from weft.api.neutron.rbac_policies import RBAC_POLICIES
@@ -22,6 +23,8 @@ def operations(store: Store, project: str, agents: Agents, clock: Callable[[], f
     return [
         *SecurityGroupPages(SECURITY_GROUPS, store, project).operations(),
         *ResourcePages(SECURITY_GROUP_RULES, store, project).operations(),
+        *ResourcePages(FLOATING_IPS, store, project).operations(),
+        *TagPages(FLOATING_IPS, store, project).operations(),
         *ResourcePages(ADDRESS_SCOPES, store, project).operations(),
         *ResourcePages(SUBNET_POOLS, store, project).operations(),
         *TagPages(SUBNET_POOLS, store, project).operations(),

@@ -18,6 +18,7 @@ from weft.api.neutron.attributes import (
     project_of,
     shown,
 )
+from weft.api.neutron.gateways import check_gateway_named, gateway_info, render_gateway, who_sets_gateway
 from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.policy import Acting, View, acting_in
 from weft.api.neutron.ports import PORTS
@@ -26,6 +27,7 @@ from weft.api.neutron.rows import Values, renamed, render_owned, rows_of, site_o
 from weft.api.neutron.subnets import SUBNETS
 from weft.api.neutron.values import Refused, identifier, only, strings
 from weft.api.routing import Operation
+from weft.intent.gateways import set_gateway
 from weft.intent.routers import (
     RouterChanges,
     RouterSpec,
@@ -56,7 +58,7 @@ ATTRIBUTES = {
     "availability_zone_hints": Attribute(strings(255), filters=False, sorts=False),
     "availability_zones": shown(),
     "distributed": _FOR_ADMINISTRATORS,
-    "external_gateway_info": Attribute(only(None), put=True, filters=False, sorts=False),
+    "external_gateway_info": Attribute(gateway_info, put=True, filters=False, sorts=False, set_by=who_sets_gateway),
     "flavor_id": Attribute(only(None), filters=False),
     "ha": _FOR_ADMINISTRATORS,
     "routes": Attribute(only([]), put=True, filters=False, sorts=False),
@@ -73,7 +75,18 @@ def _create(tx: Transaction, values: Values, project: str) -> Router:
         zone_hints=tuple(values.get("availability_zone_hints", ())),
         **renamed(values, _FIELDS),
     )
-    return create_router(tx, spec)
+    return _with_gateway(tx, create_router(tx, spec), values)
+
+
+def _update(tx: Transaction, id_: str, values: Values) -> Router:
+    router = update_router(tx, RouterId(id_), RouterChanges(**renamed(values, _FIELDS)))
+    return _with_gateway(tx, router, values)
+
+
+def _with_gateway(tx: Transaction, router: Router, values: Values) -> Router:
+    if "external_gateway_info" not in values:
+        return router
+    return set_gateway(tx, router, values["external_gateway_info"])
 
 
 def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Router]:
@@ -84,11 +97,10 @@ def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Router]:
 
 def renderer(snapshot: Snapshot) -> Callable[[Router], Rendered]:
     """Return what shows routers of a snapshot."""
-    del snapshot
-    return render
+    return lambda router: render(router, render_gateway(snapshot, router))
 
 
-def render(router: Router) -> Rendered:
+def render(router: Router, gateway: Rendered | None) -> Rendered:
     """Return a router as Neutron shows it."""
     return {
         **render_owned(router),
@@ -97,7 +109,7 @@ def render(router: Router) -> Rendered:
         "availability_zone_hints": list(router.zone_hints),
         "availability_zones": [router.site],
         "distributed": False,
-        "external_gateway_info": None,
+        "external_gateway_info": gateway,
         "flavor_id": None,
         "ha": False,
         "routes": [],
@@ -114,8 +126,9 @@ ROUTERS = Resource(
     renderer=renderer,
     owned=lambda row: row,
     create=_create,
-    update=lambda tx, id_, values: update_router(tx, RouterId(id_), RouterChanges(**renamed(values, _FIELDS))),
+    update=_update,
     delete=lambda tx, id_: delete_router(tx, RouterId(id_)),
+    check_named=check_gateway_named,
 )
 
 
