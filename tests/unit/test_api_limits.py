@@ -153,3 +153,14 @@ async def test_too_many_requests_and_too_large_bodies_say_so() -> None:
         assert refused.status_code == 429
         assert refused.json()["NeutronError"]["type"] == "TooManyRequests"
         assert 99 <= int(refused.headers["retry-after"]) <= 100
+
+
+def test_watches_are_counted_for_each_caller_and_administrators_may_have_any() -> None:
+    limits_ = Limits(LimitSettings(watches_per_caller=2))
+    a, b = NodeAgent(NodeName("a")), NodeAgent(NodeName("b"))
+    for caller in (a, a, b, *[ADMINISTRATOR] * 10):
+        limits_.begin_watch(caller)
+    with pytest.raises(Transient, match="'node:a' has 2 watches open"):
+        limits_.begin_watch(a)
+    limits_.end_watch(a)
+    limits_.begin_watch(a)

@@ -5,12 +5,13 @@ only grows.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
 
-from weft.api.access import Caller, NodeAgent
+from weft.api.access import Caller, NodeAgent, User
 from weft.api.answers import MAX_BODY_BYTES
 from weft.model.errors import Transient
 
@@ -33,6 +34,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Of each caller: a user, a node, or one token of the token file. More: 429. None: as many as there come."""
     burst: Positive = 100
     """Requests that a caller may make at once after a pause."""
+    watches_per_caller: Positive = 100
+    """Watches that a caller may have open, unless it is an administrator. More: 429."""
 
 
 class Limits:
@@ -43,6 +46,8 @@ class Limits:
         self.max_body_bytes = settings.max_body_bytes
         self._max_concurrent = settings.max_concurrent
         self._working = 0
+        self._watches_per_caller = settings.watches_per_caller
+        self._watches: Counter[str] = Counter()
         self._rate = None if settings.requests_per_s is None else Rate(settings.requests_per_s, settings.burst, clock)
 
     def begin(self) -> None:
@@ -60,6 +65,21 @@ class Limits:
         """Count a request of `caller`; raise Transient, kind TooManyRequests, if it makes them too fast."""
         if self._rate is not None:
             self._rate.count(_name(caller))
+
+    def begin_watch(self, caller: Caller) -> None:
+        """Begin a watch, whose end is told by `end_watch`; raise Transient, kind TooManyRequests, beyond the limit."""
+        name = _name(caller)
+        if self._watches[name] >= self._watches_per_caller and not (isinstance(caller, User) and caller.is_admin):
+            message = f"'{name}' has {self._watches[name]} watches open, and may have no more: close one"
+            raise Transient(message, retry_after_s=BUSY_RETRY_AFTER_S, kind="TooManyRequests")
+        self._watches[name] += 1
+
+    def end_watch(self, caller: Caller) -> None:
+        """End a watch that has begun."""
+        name = _name(caller)
+        self._watches[name] -= 1
+        if not self._watches[name]:
+            del self._watches[name]
 
 
 class Rate:

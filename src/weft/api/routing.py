@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from weft.api.access import CALLER, Access, authorize
 from weft.api.answers import BODY_LIMIT, INTERNAL, error_answer
 from weft.api.auth.authenticator import Authenticator
+from weft.api.events import EventStream
 from weft.api.limits import Limits
 from weft.model.errors import Invalid, NotFound, WeftError
 
@@ -67,7 +68,13 @@ class Endpoint:
             response = error_answer(INTERNAL, scope["path"])
         self._observe(method, self._path, response.status_code, time.perf_counter() - started)
         response.raw_headers.append((b"x-openstack-request-id", request_id))
-        await response(scope, receive, send)
+        if not isinstance(response, EventStream):
+            await response(scope, receive, send)
+            return
+        try:
+            await response(scope, receive, send)
+        finally:
+            self._limits.end_watch(scope[CALLER])
 
     async def _answer(self, method: str, scope: Scope, receive: Receive) -> Response:
         operation = self._operations.get(method)
@@ -83,7 +90,10 @@ class Endpoint:
                 authorize(caller, operation.access, scope)
                 scope[CALLER] = caller
             scope[BODY_LIMIT] = self._limits.max_body_bytes
-            return await operation.handler(Request(scope, receive))
+            response = await operation.handler(Request(scope, receive))
+            if isinstance(response, EventStream):
+                self._limits.begin_watch(scope[CALLER])
+            return response
         finally:
             self._limits.end()
 
