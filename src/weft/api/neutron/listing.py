@@ -1,10 +1,11 @@
 """Lists: which objects, in which order, which page of them, and which of their attributes."""
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+import msgspec
 from starlette.requests import Request
 
 from weft.api.neutron.attributes import Attribute, bad_request, invalid_input
@@ -58,7 +59,10 @@ def parse_query(table: Mapping[str, Attribute], items: Iterable[tuple[str, str]]
     for name, value in items:
         given[name] = (*given.get(name, ()), value)
     filters = {name: values for name, values in given.items() if name not in _RESERVED}
-    unknown = [name for name in filters if name not in _TAGS and not (name in table and table[name].filters)]
+    known = {name for name, attribute in table.items() if attribute.filters} | (
+        _TAGS.keys() if "tags" in table else set()
+    )
+    unknown = [name for name in filters if name not in known]
     if unknown:
         raise bad_request(f"{unknown} is invalid attribute for filtering")
     return ListQuery(
@@ -210,6 +214,32 @@ def page_links(request: Request, query: ListQuery, page: Sequence[Rendered]) -> 
         before = [*kept, ("marker", str(page[0]["id"])), ("page_reverse", "True")]
         links.append({"rel": "previous", "href": base + urlencode(before)})
     return links
+
+
+async def streamed(
+    collection: str,
+    fields: Sequence[str],
+    first: Iterable[Sequence[Rendered]],
+    later: AsyncIterator[Sequence[Rendered]],
+) -> AsyncIterator[bytes]:
+    """Yield the body of a list too long to be held at once; the portions of it that are read already come first."""
+    yield f'{{"{collection}":['.encode()
+    separator = b""
+    async for portion in _all(first, later):
+        if portion:
+            shown = [with_fields(each, fields) for each in portion]
+            yield separator + msgspec.json.encode(shown)[1:-1]
+            separator = b","
+    yield b"]}"
+
+
+async def _all(
+    first: Iterable[Sequence[Rendered]], later: AsyncIterator[Sequence[Rendered]]
+) -> AsyncIterator[Sequence[Rendered]]:
+    for portion in first:
+        yield portion
+    async for portion in later:
+        yield portion
 
 
 def origin(request: Request) -> str:

@@ -193,4 +193,5 @@ def _tag_page(method: str, *, of_one: bool) -> Page:
 
 def _list_query(table: Mapping[str, Attribute]) -> Mapping[str, Schema]:
     filters = {name: TEXT for name, attribute in table.items() if attribute.filters}
-    return {**filters, **dict.fromkeys(_TAG_FILTERS, TEXT), **_PAGING}
+    tags = _TAG_FILTERS if "tags" in table else ()
+    return {**filters, **dict.fromkeys(tags, TEXT), **_PAGING}
