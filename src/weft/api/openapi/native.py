@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from weft.api.native.ports import BindRequest
+from weft.api.openapi import addresses
 from weft.api.openapi.page import ANY, EVENTS, OBJECT, PLAIN, TEXT, Page, Schema, many, one
 from weft.intent.operations import OperationState
 from weft.protocol.node import NodeBootstrap, NodeDesired, RealizationReports, ReportAnswer
@@ -135,6 +136,7 @@ PAGES: Mapping[tuple[str, str], Page] = {
     ),
     ("GET", "/v1/operations/{id}"): Page(answers={200: one("operation", OperationShown)}),
     ("GET", "/v1/operations/{id}/watch"): Page(media=EVENTS),
+    **addresses.PAGES,
 }
 
 ACCEPTED = one("operation", OperationShown)
