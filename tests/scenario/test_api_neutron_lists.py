@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from api_server import ApiServer, api_server
 
+from weft.api.neutron import resource
 from weft.api.neutron.attributes import Attribute
 from weft.api.neutron.networks import ATTRIBUTES as NETWORK
 from weft.api.neutron.ports import ATTRIBUTES as PORT
@@ -174,6 +175,23 @@ async def test_a_list_reads_what_it_shows_and_no_more(server: ApiServer, decoded
     found = (await server.call("GET", f"/v2.0/ports?{query}", status=200))["ports"]
     assert found
     assert len(decoded) <= len(found), "more ports were decoded than shown"
+
+
+@pytest.mark.parametrize("fields", ["", "fields=name&fields=id"])
+@pytest.mark.parametrize("matching", [0, 1, 7, 30])
+async def test_a_long_list_comes_in_portions(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, matching: int, fields: str
+) -> None:
+    monkeypatch.setattr(resource, "MAX_ROWS_AT_ONCE", 4)
+    network, _ = await server.make_network()
+    ports = [{"network_id": network, "name": f"{n}", "description": "x" * (n >= 30 - matching)} for n in range(30)]
+    made = (await server.call("POST", "/v2.0/ports", {"ports": ports}, status=201))["ports"]
+    wanted = [each["name"] for each in made if each["description"]]
+    found = await server.call("GET", f"/v2.0/ports?description=x&{fields}", status=200)
+    assert [each["name"] for each in found["ports"]] == wanted
+    assert found.keys() == {"ports"}
+    found = await server.call("GET", f"/v2.0/ports?description=x&limit=9&{fields}", status=200)
+    assert [each["name"] for each in found["ports"]] == wanted[:9]
 
 
 @pytest.mark.parametrize(

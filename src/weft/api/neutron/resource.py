@@ -1,18 +1,27 @@
 """The five requests that every resource answers: list, show, create (one or many), update, delete."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from weft.api.access import Access
 from weft.api.answers import JsonAnswer, no_content, read_json
 from weft.api.idempotency import once
 from weft.api.neutron.attributes import Attribute, bad_request, check_create, check_update
-from weft.api.neutron.listing import ListQuery, Rendered, matcher, page_links, page_of, parse_query, with_fields
-from weft.api.neutron.policy import View, acting_in, missing
+from weft.api.neutron.listing import (
+    ListQuery,
+    Rendered,
+    matcher,
+    page_links,
+    page_of,
+    parse_query,
+    streamed,
+    with_fields,
+)
+from weft.api.neutron.policy import Acting, View, acting_in, missing
 from weft.api.neutron.rows import OwnedRow, Values
 from weft.api.routing import Operation
 from weft.model.errors import Conflict
@@ -23,7 +32,7 @@ MAX_BULK = 1000
 """Objects created by one request, which are one transaction."""
 
 MAX_ROWS_AT_ONCE = 4096
-"""Rows that a page is looked for in at once, where filters are not the store's."""
+"""Rows that a list is looked for in at once; more are read in several portions."""
 
 _IF_MATCH = "revision_number="
 T = TypeVar("T")
@@ -111,35 +120,64 @@ class ResourcePages(Generic[T]):
         acting = acting_in(request, self._project)
         query = parse_query(resource.attributes, request.query_params.multi_items())
         query = replace(query, seen_by=acting.seen_by)
+        if resource.paged and query.in_order_of_ids:
+            return await self._index_by_ids(request, acting, query)
         page = await self._store.read(lambda snapshot: self._page(View(resource, snapshot, acting), snapshot, query))
-        body: dict[str, object] = {resource.collection: [with_fields(each, query.fields) for each in page]}
-        if links := page_links(request, query, page):
-            body[f"{resource.collection}_links"] = links
-        return JsonAnswer(body)
+        return self._list_answer(request, query, page)
 
     def _page(self, view: View[T], snapshot: Snapshot, query: ListQuery) -> list[Rendered]:
         resource = self._resource
         marker = view.show(view.get(query.marker)) if query.marker and query.limit else None
-        if resource.paged and query.limit is not None and query.in_order_of_ids:
-            return self._page_by_ids(view, snapshot, query)
         matches = matcher(resource.attributes, query)
         rows = (view.show(row) for row in resource.select(snapshot, query) if view.sees(row))
         return page_of([row for row in rows if matches(row)], query, marker)
 
-    def _page_by_ids(self, view: View[T], snapshot: Snapshot, query: ListQuery) -> list[Rendered]:
-        """Return a page in the order of ids, reading no more rows than it takes to fill it."""
-        resource, limit = self._resource, query.limit
-        assert limit is not None
+    async def _index_by_ids(self, request: Request, acting: Acting, query: ListQuery) -> Response:
+        """Answer a list in the order of ids, reading no more than it shows and holding one portion of it at a time."""
+        portions = self._portions(acting, query)
+        page = await anext(portions)
+        if query.limit is not None:
+            while len(page) < query.limit and (more := await anext(portions, None)) is not None:
+                page += more
+            return self._list_answer(request, query, page[: query.limit])
+        if (second := await anext(portions, None)) is None:
+            return self._list_answer(request, query, page)
+        return StreamingResponse(
+            streamed(self._resource.collection, query.fields, (page, second), portions), media_type="application/json"
+        )
+
+    async def _portions(self, acting: Acting, query: ListQuery) -> AsyncIterator[list[Rendered]]:
+        """Yield what passes the filters, each portion from a read of its own, so that nobody waits long for a reader.
+
+        The first portion raises what is wrong with the query.
+        """
+        resource = self._resource
         matches = matcher(resource.attributes, query)
-        page: list[Rendered] = []
-        after, at_most = query.marker, limit
-        while True:
+        after = query.marker if query.limit is not None else None  # Neutron looks at a marker only with a limit
+        at_most = min(query.limit or MAX_ROWS_AT_ONCE, MAX_ROWS_AT_ONCE)
+
+        def look(snapshot: Snapshot) -> tuple[list[Rendered], str | None]:
+            view = View(resource, snapshot, acting)
+            if after is not None and after == query.marker:
+                view.get(after)
             rows = list(resource.select(snapshot, replace(query, after_id=after, at_most=at_most)))
             shown = (view.show(row) for row in rows if view.sees(row))
-            page += [each for each in shown if matches(each)]
-            if len(rows) < at_most or len(page) >= limit:
-                return page[:limit]
-            after, at_most = resource.owned(rows[-1]).id, min(2 * at_most, MAX_ROWS_AT_ONCE)
+            found = [each for each in shown if matches(each)]
+            return found, resource.owned(rows[-1]).id if len(rows) >= at_most else None
+
+        while True:
+            found, after = await self._store.read(look)
+            yield found
+            if after is None:
+                return
+            at_most = min(2 * at_most, MAX_ROWS_AT_ONCE)
+
+    def _list_answer(self, request: Request, query: ListQuery, page: list[Rendered]) -> Response:
+        collection = self._resource.collection
+        body: dict[str, object] = {collection: [with_fields(each, query.fields) for each in page]}
+        if links := page_links(request, query, page):
+            body[f"{collection}_links"] = links
+        return JsonAnswer(body)
 
     async def show(self, request: Request) -> Response:
         """Answer one object."""
