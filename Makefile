@@ -8,8 +8,8 @@ SIDE_BY_SIDE := -n auto --dist worksteal
 
 help:
 	@echo "make demo    build a data centre on this machine and run it through its paces (root; KEEP=1 leaves it running)"
-	@echo "make test    every test: unit, scenario, netns, e2e (root)"
-	@echo "make check   lint, types, import contracts, unit and scenario tests (no root, no network)"
+	@echo "make test    every test: unit, scenario, peers, netns, e2e (root)"
+	@echo "make check   lint, types, import contracts, a sample of the unit and scenario tests (no root, no network)"
 	@echo "make bench   the figures of docs/performance.md (root)"
 	@echo "make setup   only install what the others need (root)"
 	@echo "make clean   remove what make has made, but not installed packages"
@@ -23,8 +23,9 @@ python:
 demo: setup
 	@.venv/bin/weft lab demo examples/small-dc.toml $(if $(KEEP),--keep)
 
+test: export WEFT_TESTS := thorough
 test: setup
-	@$(PYTEST) $(SIDE_BY_SIDE) tests/unit tests/scenario; quick=$$?; $(PYTEST) tests/netns tests/e2e && exit $$quick
+	@$(PYTEST) $(SIDE_BY_SIDE) tests/unit tests/scenario; quick=$$?; $(PYTEST) tests/peers tests/netns tests/e2e && exit $$quick
 
 check: python
 	.venv/bin/ruff check

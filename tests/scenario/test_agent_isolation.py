@@ -6,6 +6,7 @@ import pytest
 from agent_host import BROADCAST, FakeNode, Packet, ipv4, mac, port
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from weft.agent.ovs.flow import LOCAL, VLAN_PRESENT, Field, mac_int
 from weft.agent.ovs.pipeline import link_local
@@ -205,7 +206,7 @@ VLANS = {"red": 101, "blue": 102, "green": 103}
 
 
 @given(rows=PORTS, data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_frame_ever_reaches_another_network(rows: list[tuple[str, bool, bool]], data: st.DataObject) -> None:
     desired = [
         port(number, network, VLANS[network], anti_spoofing=checked, admin_state_up=enabled)

@@ -23,6 +23,7 @@ from fabric_samples import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.thorough import examples
 
 from weft.fabric.config import Attachment, Segment, SwitchConfig, Vrf
 from weft.fabric.intent_index import FabricIntent
@@ -369,7 +370,7 @@ def from_scratch(present: Iterable[Any]) -> FabricIntent:
 
 
 @given(st.lists(st.tuples(rows, st.booleans()), max_size=40), st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 def test_the_history_of_the_rows_does_not_matter(changes: list[tuple[Any, bool]], order: Any) -> None:
     index = from_scratch([small_dc(), *GROUND])
     present = {key_of(row): row for row in (small_dc(), *GROUND)}

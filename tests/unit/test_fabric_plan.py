@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv4Interface, ip_interface
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.thorough import examples
 
 from weft.fabric.config import Attachment, FabricLink, ManagementSegment, Segment, SwitchConfig, Underlay, Vrf
 from weft.fabric.plan import (
@@ -251,7 +252,7 @@ def check_dependencies(config: SwitchConfig) -> None:
 
 
 @given(configs(), configs())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 def test_a_plan_leads_there_and_every_step_on_the_way_is_a_state_that_a_switch_can_be_in(
     observed: SwitchConfig, desired: SwitchConfig
 ) -> None:

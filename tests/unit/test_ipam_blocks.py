@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.thorough import examples
 
 from weft.ipam.blocks import (
     GRACE_S,
@@ -157,7 +158,7 @@ class World(RuleBasedStateMachine):
         assert self.blocks == {}
 
 
-World.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+World.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 test_nodes_and_blocks = World.TestCase
 
 

@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.thorough import examples
 
 from weft.ipam.pools import AddressPool
 
@@ -96,7 +97,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
             assert self.pool.resting == len(self.resting)
 
 
-PoolAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+PoolAgainstModel.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=40, deadline=None)
 TestPoolAgainstModel = PoolAgainstModel.TestCase
 
 

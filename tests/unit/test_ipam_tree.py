@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.thorough import examples
 
 from weft.ipam.tree import Tree
 from weft.model.addresses import IPNetwork
@@ -137,7 +138,7 @@ class Plans(RuleBasedStateMachine):
             assert sum(map(len, taken)) + sum(map(len, free)) == len(set_of(each))
 
 
-Plans.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+Plans.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=20, deadline=None)
 test_plans = Plans.TestCase
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.thorough import examples
 
 from weft.model.errors import Conflict
 from weft.model.ids import Epoch, NodeName, PortId
@@ -125,7 +126,7 @@ class Life(RuleBasedStateMachine):
         assert (self.life.current is not None) == (self.life.state in BOUND)
 
 
-Life.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+Life.TestCase.settings = settings(max_examples=examples(200), stateful_step_count=40, deadline=None)
 TestLife = Life.TestCase
 
 

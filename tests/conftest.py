@@ -1,0 +1,5 @@
+"""What holds for all tests: see tests/thorough.py."""
+
+from tests import thorough
+
+__all__ = ["thorough"]

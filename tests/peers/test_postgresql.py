@@ -1,0 +1,239 @@
+"""PostgreSQL holds what SQLite holds: the same transactions, the same log, the same refusals."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from bench.postgres import PostgresServer
+from core_world import Clock, World, small_dc
+
+from weft.intent.inventory import replace_inventory
+from weft.intent.ports import FixedIpSpec, PortSpec, create_port, delete_port
+from weft.intent.realizations import report
+from weft.model.errors import Conflict, Permanent, Transient
+from weft.model.ids import NodeName, PortId
+from weft.model.intent import RealizationState
+from weft.protocol.node import RealizationReport
+from weft.store import Change, PortView, Store, Transaction
+from weft.store.check import contradictions
+from weft.store.schema import metadata
+from weft.store.sqlite import SqliteEngine
+from weft.store.store import engine_of
+from weft.store.transfer import export, load
+
+
+@asynccontextmanager
+async def world(url: str, clock: Clock | None = None, seed: int = 7) -> AsyncIterator[World]:
+    """Open a store on a database, with an inventory in it."""
+    clock = clock or Clock()
+    store = await Store.open(url, clock=clock, random=random.Random(seed).getrandbits)
+    try:
+        await store.transact(lambda tx: replace_inventory(tx, small_dc()))
+        yield World(store, clock)
+    finally:
+        await store.close()
+
+
+async def test_a_ports_whole_life(url: str) -> None:
+    async with world(url) as w:
+        network, subnet = await w.segment()
+        view = await w.active(network.id, "node1")
+        assert view.life.state == "ACTIVE"
+        assert await w.store.read(contradictions) == []
+        revision = w.store.revision
+        await w.store.transact(lambda tx: delete_port(tx, view.port.id))
+        changes = await w.changes(revision)
+        assert [(change.id, change.op) for change in changes if change.kind == "port"] == [(view.port.id, "delete")]
+        with pytest.raises(Conflict, match=r"10\.0\.0\.2 already allocated"):
+            await w.port(network.id, fixed_ips=(FixedIpSpec(address=ip_address("10.0.0.2")),))
+        w.clock.advance(31)
+        again = await w.port(network.id, fixed_ips=(FixedIpSpec(address=ip_address("10.0.0.2")),))
+        assert await w.store.read(contradictions) == []
+    async with world(url, w.clock) as w:
+        assert (await w.view(again.port.id)).port == again.port
+        assert await w.store.read(lambda snapshot: snapshot.subnet(subnet.id)) == subnet
+        assert await w.store.read(lambda snapshot: [entry.step for entry in snapshot.history(again.port.id)])
+
+
+async def test_a_group_in_which_pieces_fail(url: str) -> None:
+    async with world(url) as w:
+        network, subnet = await w.segment()
+        taken = (await w.port(network.id)).port
+
+        def changes_its_mind(tx: Transaction) -> None:
+            create_port(tx, PortSpec(project_id="p", network_id=network.id))
+            tx.ports(network_id=network.id)  # writes what waits
+            raise Conflict("no")
+
+        def same_mac(tx: Transaction) -> PortView:
+            other = msgspec.structs.replace(taken, id=PortId(tx.new_id()), fixed_ips=())
+            view = PortView(other, create_port(tx, PortSpec(project_id="p", network_id=network.id)).life)
+            tx.put_port(msgspec.structs.replace(view, port=other), None)
+            return view
+
+        def defect(tx: Transaction) -> None:
+            tx.run(sa.text("SELECT nonsense"))
+
+        outcomes = await asyncio.gather(
+            w.port(network.id),
+            w.store.transact(changes_its_mind),
+            w.store.transact(same_mac),
+            w.store.transact(defect),
+            w.port(network.id),
+            return_exceptions=True,
+        )
+        first, mind, mac, broken, last = outcomes
+        assert isinstance(first, PortView)
+        assert isinstance(last, PortView)
+        assert str(mind) == "no"
+        assert isinstance(mac, Conflict)
+        assert mac.kind == "MacAddressInUse"
+        assert "nonsense" in str(broken)
+        assert len(await w.store.read(lambda snapshot: snapshot.ports())) == 3
+        assert await w.store.transact(lambda tx: tx.pool(subnet).free) == 253 - 3
+        assert await w.store.read(contradictions) == []
+
+
+async def test_several_processes_use_up_a_subnet(url: str) -> None:
+    """8 writers in 4 stores: exactly as many ports as addresses, and the rest is told so."""
+    async with world(url) as w:
+        network, _ = await w.segment("10.0.0.0/24")
+        others = [await Store.open(url, clock=w.clock) for _ in range(3)]
+        stores = [w.store, *others]
+        refused: list[str] = []
+        made: list[PortView] = []
+        spec = PortSpec(project_id="p", network_id=network.id)
+
+        async def writer(store: Store) -> None:
+            for _ in range(40):
+                try:
+                    made.append(
+                        await store.transact(
+                            lambda tx: create_port(tx, PortSpec(project_id="p", network_id=network.id))
+                        )
+                    )
+                except Conflict as error:
+                    refused.append(error.kind)
+
+        await asyncio.gather(*(writer(store) for store in stores for _ in range(2)))
+        assert len(made) == 253
+        assert set(refused) == {"IpAddressGenerationFailure"}
+        assert len(refused) == 320 - 253
+        assert len({view.port.fixed_ips[0].address for view in made}) == 253
+        assert len({view.port.mac for view in made}) == 253
+        assert await w.store.read(contradictions) == []
+        # What one process frees, another finds.
+        gone = made[17]
+        await stores[1].transact(lambda tx: delete_port(tx, gone.port.id))
+        w.clock.advance(31)
+        again = await stores[2].transact(lambda tx: create_port(tx, spec))
+        assert again.port.fixed_ips == gone.port.fixed_ips
+        for store in others:
+            await store.close()
+
+
+async def test_every_process_sees_every_change_once_and_in_order(url: str) -> None:
+    async with world(url) as w:
+        other = await Store.open(url, clock=w.clock)
+        start = w.store.revision
+        seen: list[Change] = []
+
+        async def follow() -> None:
+            async for batch in other.watch(start):
+                seen.extend(batch)
+                if batch[-1].revision >= start + 60:
+                    return
+
+        following = asyncio.ensure_future(follow())
+        both = World(other, w.clock)
+        await asyncio.gather(*(each.network(str(at)) for at in range(30) for each in (w, both)))
+        await asyncio.wait_for(following, 10)
+        assert [change.revision for change in seen] == list(range(start + 1, start + 61))
+        await other.close()
+
+
+async def test_what_another_process_changed_is_not_remembered_wrongly(url: str) -> None:
+    async with world(url) as w:
+        network, subnet = await w.segment()
+        await w.port(network.id)  # network and subnet are remembered now
+        other = await Store.open(url, clock=w.clock)
+
+        def rename(tx: Transaction) -> None:
+            found = tx.network(network.id)
+            assert found is not None
+            tx.put_network(msgspec.structs.replace(found, name="renamed"))
+
+        await other.transact(rename)
+        name = await w.store.transact(lambda tx: tx.network(network.id).name)  # type: ignore[union-attr]
+        assert name == "renamed"
+        assert await w.store.transact(lambda tx: tx.usage("p1", "port")) == 1  # type: ignore[arg-type]
+        await other.transact(lambda tx: create_port(tx, PortSpec(project_id="p1", network_id=network.id)))
+        assert await w.store.transact(lambda tx: tx.usage("p1", "port")) == 2  # type: ignore[arg-type]
+        assert subnet.network_id == network.id
+        await other.close()
+
+
+async def test_a_server_that_dies_and_comes_back(server: PostgresServer, url: str) -> None:
+    async with world(url) as w:
+        network, _ = await w.segment()
+        before = await w.port(network.id)
+        server.kill()
+        with pytest.raises(Transient):
+            await w.port(network.id)
+        with pytest.raises(Transient, match="cannot be read"):
+            await w.view(before.port.id)
+        server.start()
+        after = await w.port(network.id)
+        assert {view.port.id for view in await w.store.read(lambda snapshot: snapshot.ports())} >= {
+            before.port.id,
+            after.port.id,
+        }
+        told = RealizationReport(port_id=after.port.id, epoch=0, state=RealizationState.UP)
+        answer = await w.store.transact(lambda tx: report(tx, [told], actor="agent/node1", node=NodeName("node1")))
+        assert answer.ignored
+        assert await w.store.read(contradictions) == []
+
+
+async def test_the_schema_is_the_one_that_statements_are_written_for(url: str) -> None:
+    store, second = await asyncio.gather(Store.open(url), Store.open(url))
+    await store.close()
+    await second.close()
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+async def test_a_database_moves_from_sqlite_without_loss(url: str, tmp_path: Path) -> None:
+    file = f"sqlite:///{tmp_path}/weft.db"
+    async with world(file) as w:
+        network, _ = await w.segment()
+        view = await w.active(network.id, "node1")
+        await w.router()
+        w.store.revision  # noqa: B018
+        history = await w.store.read(lambda snapshot: snapshot.history(view.port.id))
+    source, target = SqliteEngine(file), engine_of(url)
+    lines = list(export(source))
+    source.release()
+    assert load(target, lines) == len(lines) - 2
+    assert list(export(target)) == lines
+    async with world(url, w.clock) as w:
+        assert (await w.view(view.port.id)).port == view.port
+        assert await w.store.read(lambda snapshot: snapshot.history(view.port.id)) == history
+        assert await w.store.read(contradictions) == []
+        await w.active(network.id, "node2")
+        assert await w.store.read(contradictions) == []
+
+
+async def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
+    with pytest.raises(Permanent, match="cannot reach the database") as refused:
+        await Store.open("postgresql://weft:secret@127.0.0.1:1/weft")
+    assert "secret" not in str(refused.value)
