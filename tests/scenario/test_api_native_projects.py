@@ -48,3 +48,8 @@ async def test_services_bind_ports_and_projects_do_not(server: ApiServer) -> Non
         refused = await server.call(method, f"/v1/ports/{port}/{page}", body, token="red", status=403)
         assert "role 'service' or 'admin'" in refused["error"]["message"]
         await server.call(method, f"/v1/ports/{port}/{page}", body, token="nova", status=200)
+
+
+async def test_a_service_reads_the_metrics_and_a_project_does_not(server: ApiServer) -> None:
+    assert (await server.answer("GET", "/metrics", token="nova")).status_code == 200
+    assert (await server.answer("GET", "/metrics", token="red")).status_code == 403

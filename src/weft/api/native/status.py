@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import weft
+from weft.api.access import Access
 from weft.api.agents import ALIVE, Agents
 from weft.api.answers import JsonAnswer
 from weft.api.metrics import CONTENT_TYPE_LATEST, Metrics
@@ -41,7 +42,7 @@ class StatusPages:
         """Return the operations."""
         return [
             Operation("GET", "/v1/status", self.status),
-            Operation("GET", "/metrics", self.metrics),
+            Operation("GET", "/metrics", self.metrics, Access.SERVICE),
         ]
 
     async def status(self, request: Request) -> Response:
