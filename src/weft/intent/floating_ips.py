@@ -116,17 +116,26 @@ def _holder(tx: Transaction, id_: str, spec: FloatingIpSpec) -> Port:
     wanted = [FixedIpSpec(subnet_id=spec.subnet_id, address=spec.address)]
     if spec.address is None and spec.subnet_id is None:
         wanted = [FixedIpSpec(subnet_id=subnet.id) for subnet in subnets]
-    for last, each in enumerate(wanted, 1 - len(wanted)):
-        fields = {"device_id": id_, "device_owner": FLOATING_IP, "port_security_enabled": False}
+    for left, each in zip(reversed(range(len(wanted))), wanted, strict=True):
         try:
-            return create_port(
-                tx, PortSpec(project_id=NOBODY, network_id=spec.network_id, fixed_ips=(each,), **fields)
-            ).port
+            return _port_with(tx, id_, spec.network_id, each)
         except Conflict as conflict:
             # One subnet is full: the next may not be. Nothing was written yet.
-            if conflict.kind != "IpAddressGenerationFailure" or last == 0:
+            if conflict.kind != "IpAddressGenerationFailure" or not left:
                 raise
-    raise AssertionError("a wish is fulfilled or refused")
+    raise AssertionError("the last wish is fulfilled or refused")
+
+
+def _port_with(tx: Transaction, id_: str, network_id: NetworkId, fixed_ip: FixedIpSpec) -> Port:
+    wanted = PortSpec(
+        project_id=NOBODY,
+        network_id=network_id,
+        fixed_ips=(fixed_ip,),
+        device_id=id_,
+        device_owner=FLOATING_IP,
+        port_security_enabled=False,
+    )
+    return create_port(tx, wanted).port
 
 
 def _led(tx: Transaction, floating: FloatingIp, port_id: PortId | None, wanted: IPAddress | None) -> FloatingIp:

@@ -6,9 +6,9 @@ floating IPs.
 
 import msgspec
 
-from weft.intent.addresses import FixedIpSpec
+from weft.intent.addresses import FixedIpSpec, assign
 from weft.intent.floating_links import ROUTER_GATEWAY, leading_through
-from weft.intent.ports import PortSpec, create_port, remove_port
+from weft.intent.ports import PortSpec, create_port, remove_port, write_port
 from weft.intent.quotas import NOBODY
 from weft.intent.rbac import external_to
 from weft.intent.rows import changed, network_of, port_of, subnet_of
@@ -36,7 +36,8 @@ def set_gateway(tx: Transaction, router: Router, spec: GatewaySpec | None) -> Ro
     before = router.gateway
     if spec is None:
         return router if before is None else _without(tx, router)
-    if before is not None and before.network_id == spec.network_id and spec.fixed_ips is None:
+    if before is not None and before.network_id == spec.network_id:
+        _give_addresses(tx, before, spec)
         kept = msgspec.structs.replace(before, enable_snat=spec.enable_snat)
         return router if kept == before else _written(tx, router, kept)
     network = network_of(tx, spec.network_id)
@@ -44,6 +45,15 @@ def set_gateway(tx: Transaction, router: Router, spec: GatewaySpec | None) -> Ro
     if before is not None:
         router = _without(tx, router)
     return _written(tx, router, RouterGateway(network.id, _port_on(tx, router, spec), spec.enable_snat))
+
+
+def _give_addresses(tx: Transaction, gateway: RouterGateway, spec: GatewaySpec) -> None:
+    if spec.fixed_ips is None:
+        return
+    view = port_of(tx, gateway.port_id)
+    addresses = assign(tx, gateway.network_id, spec.fixed_ips, held=view.port.fixed_ips)
+    if addresses != view.port.fixed_ips:
+        write_port(tx, view, changed(tx, view.port, fixed_ips=addresses))
 
 
 def _written(tx: Transaction, router: Router, gateway: RouterGateway | None) -> Router:

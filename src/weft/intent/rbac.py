@@ -112,7 +112,8 @@ def owner_of(snapshot: Snapshot, type_: ObjectType, object_id: str) -> str:
 def follow_flags(tx: Transaction, before: Network | None, after: Network) -> None:
     """Have the policies that a network's flags stand for, and no others for all projects.
 
-    Raises Conflict (InvalidSharedSetting) if it is shared no longer while other projects have ports on it.
+    Raises Conflict if it is shared no longer while other projects have ports on it (InvalidSharedSetting), or leads
+    outside no longer while routers have gateways or projects have floating IPs there (ExternalNetworkInUse).
     """
     for action, flag in _FLAGS.items():
         was, is_ = before is not None and getattr(before, flag), getattr(after, flag)
@@ -130,8 +131,7 @@ def follow_flags(tx: Transaction, before: Network | None, after: Network) -> Non
             _put(tx, policy)
             continue
         if used_by_others(tx, policy):
-            message = f"Unable to reconfigure sharing settings for network {after.id}. Multiple projects are using it."
-            raise Conflict(message, kind="InvalidSharedSetting")
+            raise _in_use(after, action)
         for each in tx.records(Kind.RBAC_POLICY, RbacPolicy, unique=_key(policy)):
             tx.delete_record(Kind.RBAC_POLICY, each.id)
 
@@ -143,14 +143,24 @@ def used_by_others(tx: Transaction, policy: RbacPolicy) -> bool:
         for each in tx.records(Kind.RBAC_POLICY, RbacPolicy, parent=policy.object_id)
         if each.target_project != policy.target_project and each.action is policy.action
     ]
-    owner = owner_of(tx, policy.object_type, policy.object_id)
+    may_anyway = {NOBODY}
+    if policy.action is Action.ACCESS_AS_SHARED:
+        may_anyway.add(owner_of(tx, policy.object_type, policy.object_id))
 
     def needs_it(project_id: str) -> bool:
-        if project_id in {owner, NOBODY} or policy.target_project not in (ALL, project_id):
+        if project_id in may_anyway or policy.target_project not in (ALL, project_id):
             return False
         return not {ALL, project_id} & set(others)
 
     return any(needs_it(project_id) for project_id in _users(tx, policy))
+
+
+def _in_use(network: Network, action: Action) -> Conflict:
+    if action is Action.ACCESS_AS_SHARED:
+        message = f"Unable to reconfigure sharing settings for network {network.id}. Multiple projects are using it."
+        return Conflict(message, kind="InvalidSharedSetting")
+    message = f"External network {network.id} cannot be updated to be made non-external, since it has existing gateway"
+    return Conflict(f"{message} ports.", kind="ExternalNetworkInUse")
 
 
 def _users(tx: Transaction, policy: RbacPolicy) -> Iterator[str]:
@@ -159,6 +169,9 @@ def _users(tx: Transaction, policy: RbacPolicy) -> Iterator[str]:
         for floating in tx.records(Kind.FLOATING_IP, FloatingIp):
             if floating.network_id == policy.object_id:
                 yield floating.project_id
+        for router in tx.routers():
+            if router.gateway is not None and router.gateway.network_id == policy.object_id:
+                yield router.project_id
     elif policy.object_type is ObjectType.NETWORK:
         yield from _owners_of_ports(tx, NetworkId(policy.object_id))
     elif policy.object_type is ObjectType.SECURITY_GROUP:

@@ -3,10 +3,10 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from weft.intent.plan import check_routable, forget_owner
-from weft.intent.ports import ROUTER_INTERFACE, FixedIpSpec, PortSpec, create_port, remove_port, write_port
 from weft.intent.floating_links import leading_through
 from weft.intent.gateways import set_gateway
+from weft.intent.plan import check_routable, forget_owner
+from weft.intent.ports import ROUTER_INTERFACE, FixedIpSpec, PortSpec, create_port, remove_port, write_port
 from weft.intent.quotas import check_quota
 from weft.intent.rows import changed, given, network_of, port_of, router_of, subnet_of
 from weft.intent.sites import check_vni, choose_vni, fabric_of
