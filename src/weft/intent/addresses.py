@@ -48,7 +48,7 @@ def assign(
     subnets = tx.subnets(network_id)
     following = [subnet for subnet in subnets if subnet.addresses_follow_macs] if mac else []
     if wanted is None:
-        picked = [subnet for subnet in subnets if subnet not in following]
+        picked = [subnet for subnet in subnets if subnet not in following] if following else subnets
         found = tuple(_of_family(tx, network_id, family) for family in _by_family(picked))
         return found + _following(tx, network_id, following, mac, held)
     if not wanted:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from weft.api.neutron.attributes import bad_request
@@ -68,12 +69,13 @@ def render_owned(row: OwnedRow) -> dict[str, object]:
 
 def timestamp(at: float) -> str:
     """Return a Unix time as Neutron writes it, in whole seconds."""
-    return _second(int(at))
+    return _written(int(at))
 
 
 @lru_cache(maxsize=4096)
-def _second(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _written(seconds: int) -> str:
+    """Return a time that many objects of a list may share."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def renamed(values: Values, fields: Mapping[str, str]) -> dict[str, Any]:
