@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from weft.api.neutron.attributes import bad_request
