@@ -22,8 +22,8 @@ from schemathesis import GenerationMode, checks
 from weft.api.app import Api
 from weft.store import Store
 
-EXAMPLES = 12
-"""Requests to each operation."""
+EXAMPLES = {GenerationMode.POSITIVE: 12, GenerationMode.NEGATIVE: 5}
+"""Requests to each operation, as they should be and as they should not; the latter are slow to find."""
 ANSWER_TIMEOUT_S = 20.0
 
 schemathesis.checks.load_all_checks()
@@ -98,7 +98,11 @@ def _described(served: Served) -> Any:
 
 def _hold(operation: Any, mode: GenerationMode, served: Served) -> None:
     @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        max_examples=EXAMPLES[mode],
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def hold(case: Any) -> None:
