@@ -44,8 +44,13 @@ value = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES) | text, inner, max_size=6),
     max_leaves=25,
 )
+nouns = st.sampled_from(
+    ["port", "network", "subnet", "router", "security_group", "security_group_rule", "subnetpool", "quota", "binding"]
+)
+shaped = st.dictionaries(nouns, st.dictionaries(st.sampled_from(NAMES), value, max_size=4), min_size=1, max_size=1)
 bodies = (
     st.none()
+    | shaped.map(lambda found: json.dumps(found).encode())
     | st.binary(max_size=50)
     | value.map(lambda found: json.dumps(found).encode())
     | st.sampled_from(
