@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 from core_world import PROJECT, World, world
 
-from weft.intent.choice import CHOSEN, ChosenPort, create_port_by_labels
+from weft.intent.choice import CHOSEN, NAMED, ChosenPort, create_port_by_labels
+from weft.intent.held import set_policy
 from weft.intent.networks import NetworkChanges, NetworkSpec, create_network, update_network
 from weft.intent.ports import PortSpec, delete_port
+from weft.intent.rbac import create_policy
 from weft.model import steps
 from weft.model.errors import Conflict, Invalid, NotFound
 from weft.model.ids import NetworkId, NodeName, SiteName
 from weft.model.intent import Network
+from weft.model.sharing import Action, ObjectType, RbacPolicy
 
 
 @pytest.fixture
@@ -104,3 +107,29 @@ async def test_a_network_without_a_subnet_is_no_choice_and_no_labels_are_refused
         await chosen(here, tier="web")
     with pytest.raises(Invalid, match="names no label"):
         await chosen(here)
+
+
+async def test_another_projects_network_may_be_let_to_one_project(here: World) -> None:
+    network = await labelled(here, "theirs", "10.1.0.0/24", project="p2", tier="web")
+    policy = RbacPolicy(
+        id="",
+        project_id="p2",
+        object_type=ObjectType.NETWORK,
+        object_id=network.id,
+        action=Action.ACCESS_AS_SHARED,
+        target_project=PROJECT,
+    )
+    await here.store.transact(lambda tx: create_policy(tx, policy))
+    assert (await chosen(here, tier="web")).port.network_id == network.id
+
+
+async def test_a_port_comes_back_to_the_network_that_keeps_its_names_address_also_if_that_is_full(here: World) -> None:
+    kept = await labelled(here, "kept", "10.1.0.0/30", tier="web")
+    await labelled(here, "large", "10.2.0.0/24", tier="web")
+    await here.store.transact(lambda tx: set_policy(tx, kept.id, None))
+    first = await here.port(kept.id, name="db-0")
+    await here.store.transact(lambda tx: delete_port(tx, first.port.id))
+    spec = PortSpec(project_id=PROJECT, network_id=NetworkId(""), name="db-0")
+    again = await here.store.transact(lambda tx: create_port_by_labels(tx, spec, {"tier": "web"}))
+    assert again.port.fixed_ips == first.port.fixed_ips
+    assert [each.verdict for each in again.choice.considered] == [CHOSEN, NAMED]

@@ -64,7 +64,7 @@ async def test_nothing_is_described_that_is_not_there(server: ApiServer) -> None
 async def test_bodies_of_neutrons_pages_are_described(server: ApiServer) -> None:
     resources = resources_of(operations(server))
     assert {"ports", "networks", "subnets", "routers"} <= resources.keys()
-    only_given = {"network_labels", "prefixlen", "use_default_subnetpool"}
+    only_given = {"network_labels", "prefixlen", "subnet_id", "use_default_subnetpool"}
     for resource in resources.values():
         assert resource.attributes.keys() - neutron.SHAPES.keys() <= only_given, resource.collection
     for operation in operations(server):

@@ -1,8 +1,9 @@
 """Ports in any network that has the labels asked for: which one, and why.
 
 Of the networks that the port's project may use, those count that have every label, lie in the site asked for, can be
-carried to the node asked for, and have an address free. The one with the most free addresses is taken, so networks of
-one kind fill evenly; one that turns out to be full is passed over for the next.
+carried to the node asked for, and have an address free. The one that keeps an address for the port's name is taken,
+else the one with the most free addresses, so networks of one kind fill evenly; one that turns out to be full is passed
+over for the next.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +11,15 @@ from dataclasses import dataclass
 
 import msgspec
 
+from weft.intent.held import keeps
 from weft.intent.placement import obstacle
 from weft.intent.ports import API, PortSpec, create_port
+from weft.intent.rbac import shared_ids
 from weft.model import steps
 from weft.model.errors import Conflict, Invalid, NotFound, WeftError
-from weft.model.ids import NodeName, SiteName
+from weft.model.ids import SiteName
 from weft.model.intent import HistoryEntry, Network, Subnet
+from weft.model.sharing import Action, ObjectType
 from weft.protocol.choice import ConsideredNetwork, NetworkChoice
 from weft.store import PortView, Transaction
 
@@ -23,7 +27,8 @@ MAX_EXPLAINED = 20
 """Networks that an explanation names; the chosen one is always among them."""
 
 CHOSEN = "chosen"
-NOT_NEEDED = "fewer free addresses than the one chosen"
+EMPTIER = "fewer free addresses than the one chosen"
+NAMED = "it keeps no address for the port's name, as the one chosen does"
 
 _FALL_THROUGH = frozenset(
     {"IpAddressGenerationFailure", "IpAddressAlreadyAllocated", "InvalidIpForNetwork", "MacAddressInUse"}
@@ -42,14 +47,16 @@ class _Candidate:
     network: Network
     free: int
     verdict: str = ""
+    keeps: bool = False
+    """Whether it keeps an address for the port's name."""
 
-    def shown(self) -> ConsideredNetwork:
+    def shown(self, chosen: "_Candidate") -> ConsideredNetwork:
         return ConsideredNetwork(
             network_id=self.network.id,
             name=self.network.name,
             site=self.network.site,
             free=self.free,
-            verdict=self.verdict or NOT_NEEDED,
+            verdict=self.verdict or (NAMED if chosen.keeps and not self.keeps else EMPTIER),
         )
 
 
@@ -68,14 +75,14 @@ def create_port_by_labels(
     """
     if not labels:
         raise Invalid("network_labels names no label: any network would do; name at least one, or a network_id")
-    candidates = [_judged(tx, network, site, spec.node) for network in _labelled(tx, labels, spec.project_id)]
+    candidates = [_judged(tx, network, site, spec) for network in _labelled(tx, labels, spec.project_id)]
     if not candidates:
         raise NotFound(
             f"no network that project '{spec.project_id}' may use has the labels {written(labels)}; label one, "
             "or name a network_id",
             kind="NoNetworkMatches",
         )
-    candidates.sort(key=lambda each: (bool(each.verdict), -each.free, each.network.id))
+    candidates.sort(key=lambda each: (bool(each.verdict), not each.keeps, -each.free, each.network.id))
     for candidate in candidates:
         if candidate.verdict:
             continue
@@ -101,23 +108,25 @@ def written(labels: Mapping[str, str]) -> str:
 
 
 def _labelled(tx: Transaction, labels: Mapping[str, str], project_id: str) -> Iterator[Network]:
+    let = shared_ids(tx, ObjectType.NETWORK, Action.ACCESS_AS_SHARED, project_id)
     for network in tx.networks():
-        allowed = network.shared or network.project_id == project_id
+        allowed = network.shared or network.project_id == project_id or network.id in let
         if allowed and all(network.labels.get(key) == value for key, value in labels.items()):
             yield network
 
 
-def _judged(tx: Transaction, network: Network, site: SiteName | None, node: NodeName | None) -> _Candidate:
+def _judged(tx: Transaction, network: Network, site: SiteName | None, spec: PortSpec) -> _Candidate:
     """Return a candidate with what excludes it, if anything does."""
     if site is not None and network.site != site:
         return _Candidate(network, 0, f"it is in site '{network.site}', not in '{site}'")
-    if node is not None and (hindrance := obstacle(tx, network, node)) is not None:
+    if spec.node is not None and (hindrance := obstacle(tx, network, spec.node)) is not None:
         return _Candidate(network, 0, hindrance.message)
     subnets = tx.subnets(network.id)
     if not subnets:
         return _Candidate(network, 0, "it has no subnet")
     free = min(_free(tx, family) for family in _families(subnets))
-    return _Candidate(network, free, "" if free else "no address is free")
+    kept = keeps(tx, network, spec.project_id, spec.name, tx.clock())
+    return _Candidate(network, free, "" if free or kept else "no address is free", kept)
 
 
 def _families(subnets: Sequence[Subnet]) -> list[list[Subnet]]:
@@ -143,7 +152,7 @@ def _explained(candidates: Sequence[_Candidate], chosen: _Candidate) -> tuple[Co
     first = candidates[:MAX_EXPLAINED]
     if chosen not in first:
         first = [*first[:-1], chosen]
-    return tuple(each.shown() for each in first)
+    return tuple(each.shown(chosen) for each in first)
 
 
 def _remember(tx: Transaction, view: PortView, chosen: _Candidate, choice: NetworkChoice, actor: str) -> None:

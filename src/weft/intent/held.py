@@ -99,6 +99,16 @@ def claim(
     return Claim(ips=taken, mac=None if held is None else _free(tx, network.id, held.mac))
 
 
+def keeps(snapshot: Snapshot, network: Network, project_id: str, name: str, now: float) -> bool:
+    """Tell whether a network holds an address for a name, or has one reserved for it."""
+    if not name:
+        return False
+    if any(kept_for(subnet, project_id, name) is not None for subnet in snapshot.subnets(network.id)):
+        return True
+    held = None if network.hold_s == 0 else snapshot.record(Kind.HELD_ADDRESS, Held, _id(network.id, project_id, name))
+    return held is not None and (held.until is None or held.until > now)
+
+
 def give_up(tx: Transaction, port: Port) -> None:
     """Let the addresses of a deleted port rest, or hold them for its name if that is its network's policy.
 

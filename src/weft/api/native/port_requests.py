@@ -10,7 +10,7 @@ from starlette.responses import Response
 from weft.api.access import Access
 from weft.api.answers import JsonAnswer, read_json
 from weft.api.idempotency import once
-from weft.api.native.ports import port_status
+from weft.api.native.ports import status_for
 from weft.api.neutron.policy import Acting, View, acting_in
 from weft.api.neutron.ports import PORTS
 from weft.api.neutron.values import Refused, identifier, mac
@@ -63,7 +63,7 @@ class PortRequestPages:
 
         def work(tx: Transaction) -> PortAnswer:
             _check(tx, acting, asked)
-            return _answer(create_where(tx, spec, selector), created=True)
+            return _answer(acting, create_where(tx, spec, selector), created=True)
 
         return await once(self._store, request, asked, work, lambda made: JsonAnswer(made, status_code=201))
 
@@ -82,7 +82,7 @@ class PortRequestPages:
         def work(tx: Transaction) -> PortAnswer:
             _check(tx, acting, asked, network_id)
             found = create_or_get(tx, spec, _selector(asked), in_network=network_id is not None)
-            return _answer(found.view, created=found.created)
+            return _answer(acting, found.view, created=found.created)
 
         def answer(made: PortAnswer) -> Response:
             return JsonAnswer(made, status_code=201 if made.created else 200)
@@ -100,7 +100,7 @@ class PortRequestPages:
                 where = f" in network {network_id}" if network_id else ""
                 message = f"project '{acting.project}' has no port '{name}'{where}; PUT here makes it"
                 raise NotFound(message, kind="PortNotFound")
-            return _answer(found, created=False)
+            return _answer(acting, found, created=False)
 
         return JsonAnswer(await self._store.read(look))
 
@@ -156,9 +156,9 @@ def _check(tx: Transaction, acting: Acting, asked: PortRequest, network_id: Netw
     View(PORTS, tx, acting).check_create(values)
 
 
-def _answer(view: PortView, *, created: bool) -> PortAnswer:
+def _answer(acting: Acting, view: PortView, *, created: bool) -> PortAnswer:
     choice = view.choice if isinstance(view, ChosenPort) else None
-    return PortAnswer(port=port_status(view), created=created, network_choice=choice)
+    return PortAnswer(port=status_for(acting.user, view), created=created, network_choice=choice)
 
 
 def _id(name: str, text: str) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from weft.api.neutron.attributes import Attribute
+from weft.api.neutron.availability import ATTRIBUTES as AVAILABILITY
 from weft.api.neutron.bindings import ATTRIBUTES as BINDING
+from weft.api.neutron.hosts import AGENTS, ZONES
 from weft.api.neutron.resource import MAX_BULK, Resource
 from weft.api.neutron.values import SCHEMAS
 from weft.api.openapi.page import OBJECT, TEXT, Page, Schema, many, one
@@ -113,6 +115,30 @@ def given_schema(table: Mapping[str, Attribute], *, put: bool = False) -> Schema
     return {"type": "object", "properties": given, "required": required, "additionalProperties": False}
 
 
+def _list_query(table: Mapping[str, Attribute]) -> Mapping[str, Schema]:
+    filters = {name: TEXT for name, attribute in table.items() if attribute.filters}
+    tags = _TAG_FILTERS if "tags" in table else ()
+    return {**filters, **dict.fromkeys(tags, TEXT), **_PAGING}
+
+
+_AVAILABILITY: Schema = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("network_id", "network_name", "project_id", "tenant_id"), TEXT),
+        **dict.fromkeys(("total_ips", "used_ips"), _INTEGER),
+        "subnet_ip_availability": _OBJECTS,
+    },
+}
+_AGENT: Schema = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("id", "agent_type", "binary", "topic", "host", "availability_zone"), TEXT),
+        **dict.fromkeys(("admin_state_up", "alive"), _BOOLEAN),
+        **dict.fromkeys(("description", "created_at", "started_at", "heartbeat_timestamp"), _MAYBE_TEXT),
+        "configurations": OBJECT,
+    },
+}
+
 OTHERS: Mapping[tuple[str, str], Page] = {
     ("GET", "/"): Page(answers={200: many("versions", {"type": "object", "required": ["id", "status", "links"]})}),
     ("GET", "/v2.0/"): Page(answers={200: many("resources", {"type": "object", "required": ["name", "collection"]})}),
@@ -135,6 +161,17 @@ OTHERS: Mapping[tuple[str, str], Page] = {
     ("GET", "/v2.0/quotas/{project}/default"): Page(answers={200: _QUOTA}),
     ("GET", "/v2.0/quotas/{project}/details"): Page(answers={200: _DETAILS}),
     ("GET", "/v2.0/quotas/{project}/details.json"): Page(answers={200: _DETAILS}),
+    ("GET", "/v2.0/network-ip-availabilities"): Page(
+        answers={200: many("network_ip_availabilities", _AVAILABILITY)}, query={**_list_query(AVAILABILITY)}
+    ),
+    ("GET", "/v2.0/network-ip-availabilities/{id}"): Page(answers={200: one("network_ip_availability", _AVAILABILITY)}),
+    ("GET", "/v2.0/agents"): Page(answers={200: many("agents", _AGENT)}, query=_list_query(AGENTS)),
+    ("GET", "/v2.0/agents/{id}"): Page(answers={200: one("agent", _AGENT)}),
+    ("GET", "/v2.0/availability_zones"): Page(
+        answers={200: many("availability_zones", {"type": "object", "properties": dict.fromkeys(ZONES, TEXT)})},
+        query=_list_query(ZONES),
+    ),
+    ("GET", "/v2.0/service-providers"): Page(answers={200: many("service_providers", OBJECT)}),
     ("GET", f"{_BINDINGS}"): Page(answers={200: many("bindings", shown_schema(BINDING))}),
     ("POST", f"{_BINDINGS}"): Page(
         takes=one("binding", given_schema(BINDING)), answers={201: one("binding", shown_schema(BINDING))}, once=True
@@ -189,9 +226,3 @@ def _tag_page(method: str, *, of_one: bool) -> Page:
     if method == "DELETE":
         return Page(answers={204: None})
     return Page(takes=None if method == "GET" else _TAGS, answers={200: _TAGS})
-
-
-def _list_query(table: Mapping[str, Attribute]) -> Mapping[str, Schema]:
-    filters = {name: TEXT for name, attribute in table.items() if attribute.filters}
-    tags = _TAG_FILTERS if "tags" in table else ()
-    return {**filters, **dict.fromkeys(tags, TEXT), **_PAGING}
