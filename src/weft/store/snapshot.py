@@ -260,7 +260,7 @@ def _numbering(body: bytes) -> Numbering:
 
 
 def _port_view(row: Any) -> PortView:
-    return _port_of(bytes(row[0]), bytes(row[1]))
+    return _port_of(row[0], row[1])
 
 
 @lru_cache(maxsize=8192)

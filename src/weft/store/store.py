@@ -181,6 +181,8 @@ class Store:
         Raises CompactedError if the log no longer reaches back that far, or not yet so far: then the database is an
         older one than the caller has seen.
         """
+        if after > self._revision:  # what another process has written may have been read, and not noticed yet
+            self._announce(await self.read(lambda snapshot: snapshot.revision()))
         if after > self._revision:
             raise CompactedError(after, self._revision)
         position = after
@@ -298,17 +300,21 @@ class Store:
             if work.transaction is not None:
                 work.transaction.committed()
         if head > self._revision:
-            self._call_loop(self._announce, head)
+            self._revision = head
+            self._call_loop(self._wake, None)
 
     def _resolve(self, works: Sequence[_Work]) -> None:
         for work in works:
             work.resolve()
 
     def _announce(self, head: Revision) -> None:
+        """Take a revision that was read from the database; in the loop."""
+        if head > self._revision:
+            self._revision = head
+            self._wake()
+
+    def _wake(self, _: None = None) -> None:
         """Wake the watchers; in the loop."""
-        if head <= self._revision:
-            return
-        self._revision = head
         self._grown.set()
         if not self._closed:
             self._grown = asyncio.Event()
