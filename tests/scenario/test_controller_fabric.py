@@ -306,6 +306,7 @@ async def test_changes_that_come_while_a_switch_works_are_taken_together(world: 
     await leaf1.asked.wait()
     for i in range(1, 6):
         await world.spawn(nets[i], (f"p-{i}", "node1"))
+    await world.controller.followed(world.store.revision)
     leaf1.open.set()
     await world.settle()
     assert leaf1.calls == ["apply 3", "observe", "apply 15", "observe"]

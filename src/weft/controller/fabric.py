@@ -97,6 +97,11 @@ class FabricController:
         """Return how a switch stands to what it shall be; None before it was looked at for the first time."""
         return self._statuses.get(switch)
 
+    async def followed(self, revision: Revision) -> None:
+        """Return when the rows of a revision are known here, whatever is still to be done for them."""
+        while self._position < revision:
+            await self._moved.wait()
+
     async def settled(self, revision: Revision) -> None:
         """Return when all up to a revision is realized and reported, or is waiting for its next attempt."""
         while True:
