@@ -53,6 +53,17 @@ async def test_availability_counts_what_neutron_counts(api: Projects) -> None:
     assert await api.get(ADMIN, f"{PATH}?network_name=other") == []
 
 
+async def test_pages_of_what_has_no_table_end(api: Projects) -> None:
+    made = [(await api.create(RED, "network"))["id"] for _ in range(3)]
+    page = await api.server.call("GET", f"/v2.0/{PATH}?limit=2", status=200)
+    assert [each["network_id"] for each in page["network_ip_availabilities"]] == made[:2]
+    link = page["network_ip_availabilities_links"][0]["href"].partition("/v2.0/")[2]
+    rest = await api.server.call("GET", f"/v2.0/{link}", status=200)
+    assert [each["network_id"] for each in rest["network_ip_availabilities"]] == made[2:]
+    for path in (PATH, "agents", "availability_zones"):
+        assert (await api.refused(ADMIN, "GET", f"{path}?limit=1&marker=nosuch"))[0] == 400
+
+
 async def test_many_addresses_outside_the_pools_are_counted(api: Projects) -> None:
     network = (await api.create(RED, "network"))["id"]
     pools = [{"start": "10.0.4.0", "end": "10.0.4.9"}]

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from weft.api.neutron.attributes import Attribute, owned_attributes, shown
-from weft.api.neutron.listing import Rendered, matcher, page_of, parse_query, with_fields
+from weft.api.neutron.listing import Rendered, marker_among, matcher, page_links, page_of, parse_query, with_fields
 from weft.api.neutron.policy import missing
 from weft.api.neutron.values import one_of
 from weft.api.routing import Operation
@@ -52,8 +52,12 @@ class AvailabilityPages:
             return [_render(network, subnets, versions) for network, subnets in availabilities(snapshot, found)]
 
         found = [{**each, "id": each["network_id"]} for each in await self._store.read(look) if matches(each)]
-        page = [{name: value for name, value in each.items() if name != "id"} for each in page_of(found, query)]
-        return _answer({"network_ip_availabilities": [with_fields(each, query.fields) for each in page]})
+        page = page_of(found, query, marker_among(found, query))
+        shown = [{name: value for name, value in each.items() if name != "id"} for each in page]
+        body: dict[str, object] = {"network_ip_availabilities": [with_fields(each, query.fields) for each in shown]}
+        if links := page_links(request, query, page):
+            body["network_ip_availabilities_links"] = links
+        return _answer(body)
 
     async def show(self, request: Request) -> Response:
         """Answer the availability of one network."""

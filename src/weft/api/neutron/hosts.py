@@ -10,7 +10,7 @@ from weft.api.access import Access
 from weft.api.agents import ALIVE, STORE_EVERY_S, Agents
 from weft.api.answers import JsonAnswer
 from weft.api.neutron.attributes import Attribute, shown
-from weft.api.neutron.listing import Rendered, matcher, page_of, parse_query, with_fields
+from weft.api.neutron.listing import Rendered, marker_among, matcher, page_links, page_of, parse_query, with_fields
 from weft.api.neutron.policy import missing
 from weft.api.neutron.rows import timestamp
 from weft.api.neutron.values import boolean
@@ -68,7 +68,11 @@ class HostPages:
         query = parse_query(AGENTS, request.query_params.multi_items())
         matches = matcher(AGENTS, query)
         found = [each for each in await self._store.read(self._rows) if matches(each)]
-        return JsonAnswer({"agents": [with_fields(each, query.fields) for each in page_of(found, query)]})
+        page = page_of(found, query, marker_among(found, query))
+        body: dict[str, object] = {"agents": [with_fields(each, query.fields) for each in page]}
+        if links := page_links(request, query, page):
+            body["agents_links"] = links
+        return JsonAnswer(body)
 
     async def agent(self, request: Request) -> Response:
         """Answer one agent."""
@@ -89,7 +93,10 @@ class HostPages:
             if site.fabric is not None
             for resource in ("network", "router")
         ]
-        page = [{name: each[name] for name in ZONES} for each in page_of(list(filter(matches, found)), query)]
+        found = [each for each in found if matches(each)]
+        page = [
+            {name: each[name] for name in ZONES} for each in page_of(found, query, marker_among(found, query))
+        ]
         return JsonAnswer({"availability_zones": [with_fields(each, query.fields) for each in page]})
 
     async def service_providers(self, request: Request) -> Response:

@@ -189,6 +189,16 @@ def page_of(found: list[Rendered], query: ListQuery, marker: Rendered | None = N
     return page
 
 
+def marker_among(found: Sequence[Rendered], query: ListQuery) -> Rendered | None:
+    """Return the object that a page shall begin after, where all that can be listed was found; None: it begins it."""
+    if query.marker is None:
+        return None
+    for each in found:
+        if each["id"] == query.marker:
+            return each
+    raise bad_request(f"the marker '{query.marker}' is not among the objects listed: begin again without it")
+
+
 def _sort_value(value: object) -> tuple[bool, str | int]:
     if isinstance(value, int):  # booleans too
         return (True, value)

@@ -7,7 +7,7 @@ from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.policy import denied
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values
-from weft.api.neutron.values import identifier, one_of, string
+from weft.api.neutron.values import Refused, identifier, one_of, string
 from weft.intent.rbac import (
     create_policy,
     delete_policy,
@@ -20,6 +20,14 @@ from weft.store import Snapshot, Transaction
 from weft.store.changes import Kind
 
 _OWNED = owned_attributes()
+_PROJECT = string(255)
+
+
+def _target(value: object) -> object:
+    """Accept the id of a project, or that of all."""
+    if not _PROJECT(value):
+        raise Refused(f"'{value}' is neither the id of a project nor '{ALL}'")
+    return value
 
 
 def _who_shares_with(target: object) -> Level:
@@ -34,10 +42,10 @@ def _who_does(action: object) -> Level:
 
 ATTRIBUTES = {
     **{name: _OWNED[name] for name in ("id", "project_id", "tenant_id")},
-    "action": Attribute(one_of(*Action), required=True, sorts=False, set_by=_who_does),
+    "action": Attribute(one_of(*(each.value for each in Action)), required=True, sorts=False, set_by=_who_does),
     "object_id": Attribute(identifier, required=True, sorts=False),
-    "object_type": Attribute(one_of(*ObjectType), required=True, sorts=False),
-    "target_tenant": Attribute(string(255), put=True, required=True, sorts=False, set_by=_who_shares_with),
+    "object_type": Attribute(one_of(*(each.value for each in ObjectType)), required=True, sorts=False),
+    "target_tenant": Attribute(_target, put=True, required=True, sorts=False, set_by=_who_shares_with),
 }
 
 

@@ -28,7 +28,7 @@ MAX_PORT = 65535
 
 _OWNED = owned_attributes()
 _FAMILIES = {each.lower(): each for each in EtherType}
-_DIRECTION = one_of(*Direction)
+_DIRECTION = one_of(*(each.value for each in Direction))
 
 
 def direction(value: object) -> Direction:
@@ -53,7 +53,7 @@ def protocol(value: object) -> str | None:
         message = f"Security group rule protocol {str(value)[:100]} not supported. Only protocol values "
         message += f"{[None, *PROTOCOLS]} and integer representations [0 to 255] are supported."
         raise Invalid(message, kind="SecurityGroupRuleInvalidProtocol")
-    return text
+    return str(int(text)) if text.isdecimal() else text
 
 
 def prefix(value: object) -> str | None:
