@@ -94,9 +94,7 @@ class HostPages:
             for resource in ("network", "router")
         ]
         found = [each for each in found if matches(each)]
-        page = [
-            {name: each[name] for name in ZONES} for each in page_of(found, query, marker_among(found, query))
-        ]
+        page = [{name: each[name] for name in ZONES} for each in page_of(found, query, marker_among(found, query))]
         return JsonAnswer({"availability_zones": [with_fields(each, query.fields) for each in page]})
 
     async def service_providers(self, request: Request) -> Response:
