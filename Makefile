@@ -25,7 +25,7 @@ demo: setup
 
 test: export WEFT_TESTS := thorough
 test: setup
-	@$(PYTEST) $(SIDE_BY_SIDE) tests/unit tests/scenario; quick=$$?; $(PYTEST) tests/peers tests/netns tests/e2e && exit $$quick
+	@$(PYTEST) $(SIDE_BY_SIDE) tests/unit tests/scenario tests/peers; first=$$?; $(PYTEST) tests/netns tests/e2e && exit $$first
 
 check: python
 	.venv/bin/ruff check

@@ -58,6 +58,8 @@ class Group:
         self.kept = kept
         self.careful = careful
         self.layer = Layer()
+        self.counts: dict[tuple[str, str], int] = {}
+        """How many objects of a kind each project has, where that has changed."""
         self.head = Snapshot(connection, engine.dialect).revision()
 
     def snapshot(self) -> Snapshot:
@@ -84,6 +86,9 @@ class Group:
     def finish(self) -> None:
         """Write all that is held back, and the newest revision."""
         self.layer.update(t.cursors, (REVISION,), {"name": REVISION, "value": self.head})
+        for (project_id, kind), count in self.counts.items():
+            row = {"project_id": project_id, "kind": kind, "count": count}
+            self.layer.update(t.usage, (project_id, kind), row)
         self.flush()
 
     def advance(self, head: Revision) -> None:
@@ -92,12 +97,13 @@ class Group:
 
     def answer(self, table: sa.Table, key: Any, ask: Callable[[], Any]) -> Any:
         """Return what was read before under a key, or what `ask` reads now."""
-        answers = self.kept.answers.setdefault(table, {})
-        if key not in answers:
-            if len(answers) >= MAX_CACHED:
-                answers.clear()
-            answers[key] = ask()
-        return answers[key]
+        answers = self.kept.answers.get(table)
+        if answers is None or len(answers) >= MAX_CACHED:
+            answers = self.kept.answers[table] = {}
+        found = answers.get(key, answers)
+        if found is answers:  # nothing was kept: None is an answer, too
+            found = answers[key] = ask()
+        return found
 
     def row(self, table: sa.Table, key: Key, ask: Callable[[], tuple[Any, ...] | None]) -> tuple[Any, ...] | None:
         """Return the row that was read before under a primary key, or what `ask` reads now."""

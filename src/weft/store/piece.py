@@ -50,6 +50,7 @@ class Piece(Snapshot):
         self._then: list[Callable[[], None]] = []
         self._saved: list[PortId] = []
         self._told: dict[PortId, list[HistoryEntry]] = {}
+        self._counts: dict[tuple[str, str], int] = {}
 
     # --- what the engine does with it
 
@@ -81,6 +82,7 @@ class Piece(Snapshot):
             self._group.write(self._layer)
         if self._marked:
             self._connection.release()
+        self._group.counts.update(self._counts)
         self._group.layer.merge(self._layer)
         self._group.forget_answers(self._layer)
         if changes:
@@ -123,6 +125,14 @@ class Piece(Snapshot):
         ask = super().run
         key = (statement, *parameters.values())
         return self._group.answer(table, key, lambda: Rows(ask(statement, **parameters).fetchall()))
+
+    def usage(self, project_id: str, kind: Kind) -> int:
+        """Return how many objects of a kind a project has."""
+        key = (project_id, kind)
+        for counts in (self._counts, self._group.counts):
+            if key in counts:
+                return counts[key]
+        return super().usage(project_id, kind)
 
     def network(self, id_: NetworkId) -> Network | None:
         """Return a network."""
@@ -201,8 +211,7 @@ class Piece(Snapshot):
 
     def _count(self, kind: Kind, project_id: str, by: int) -> None:
         """Keep the number of a project's objects."""
-        row = {"project_id": project_id, "kind": kind, "count": self.usage(project_id, kind) + by}
-        self._layer.update(t.usage, (project_id, kind), row)
+        self._counts[project_id, kind] = self.usage(project_id, kind) + by
 
     def _write_history(self) -> None:
         told, self._told = self._told, {}
