@@ -152,7 +152,6 @@ REFUSED = [
     ),
     ("POST", "/v2.0/ports", {"port": {"network_id": NETWORK, "binding:profile": 5}}, "'5' is not a dictionary"),
     ("POST", "/v2.0/ports", {"port": {"network_id": NETWORK, "binding:vnic_type": "x"}}, "binding:vnic_type"),
-    ("POST", "/v2.0/routers", {"router": {"external_gateway_info": {"network_id": NETWORK}}}, "external_gateway_info"),
     ("PUT", f"/v2.0/routers/{NETWORK}/add_router_interface", {}, "Either subnet_id or port_id must be specified"),
     ("PUT", f"/v2.0/routers/{NETWORK}/add_router_interface", {"subnet_id": 5}, "'5' is not a valid UUID"),
     ("PUT", f"/v2.0/routers/{NETWORK}/add_router_interface", {"x": 5}, "Unrecognized attribute(s) 'x'"),
@@ -251,3 +250,25 @@ async def test_a_bulk_creation_with_one_wrong_object_creates_none(server: ApiSer
     ports = [{"network_id": network}, {"network_id": network, "fixed_ips": [{"ip_address": "10.99.0.1"}]}]
     assert (await server.answer("POST", "/v2.0/ports", json={"ports": ports})).status_code == 400
     assert (await server.call("GET", "/v2.0/ports", status=200))["ports"] == []
+
+
+NUL_REQUESTS = (
+    ("POST", "/v2.0/networks", b'{"network":{"name":"a\\u0000b"}}'),
+    ("POST", "/v2.0/networks", b'{"network":{"na\\u0000me":"b"}}'),
+    ("GET", "/v2.0/networks?name=a%00b", None),
+    ("GET", "/v2.0/networks/a%00b", None),
+)
+
+
+@pytest.mark.parametrize(("method", "path", "body"), NUL_REQUESTS)
+async def test_a_text_that_no_database_keeps_is_refused(
+    server: ApiServer, method: str, path: str, body: bytes | None
+) -> None:
+    answer = await server.answer(method, path, content=body)
+    assert answer.status_code == 400
+    assert "U+0000" in answer.text
+
+
+async def test_a_backslash_before_u0000_is_only_text(server: ApiServer) -> None:
+    answer = await server.answer("POST", "/v2.0/networks", content=b'{"network":{"name":"a\\\\u0000b"}}')
+    assert (answer.status_code, answer.json()["network"]["name"]) == (201, "a\\u0000b")

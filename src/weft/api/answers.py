@@ -20,6 +20,8 @@ BODY_LIMIT = "weft.max_body_bytes"
 
 T = TypeVar("T")
 
+_NUL = b"\\u0000"
+
 _STATUS_BY_KIND = {
     "Unauthorized": 401,
     "HTTPMethodNotAllowed": 405,
@@ -108,10 +110,22 @@ async def read_json(request: Request, kind: type[T]) -> T:
     """Return a request's JSON body as a value of type `kind`; raise Invalid naming the field that is wrong."""
     body = await read_body(request)
     try:
-        return msgspec.json.decode(body, type=kind)
+        found = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise Invalid(f"the body is not as it should be: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"the body is not JSON: {error}") from None
     except RecursionError:
         raise Invalid("the body is nested too deeply") from None
+    if _NUL in body and _has_nul(msgspec.json.decode(body)):
+        raise Invalid("the body holds the character U+0000, which no database keeps in a text")
+    return found
+
+
+def _has_nul(value: object) -> bool:
+    """Tell whether a text somewhere in a JSON value has the one character that PostgreSQL's texts may not have."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(part) for item in value.items() for part in item)
+    return isinstance(value, list) and any(map(_has_nul, value))

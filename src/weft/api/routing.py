@@ -125,6 +125,10 @@ class Paths:
         """Answer one request."""
         values: list[str] = []
         leaf = self._root.find(scope["path"].split("/"), 1, values)
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            refused = Invalid("the path or query holds the character U+0000, which nothing here is named with")
+            await error_answer(refused, scope["path"])(scope, receive, send)
+            return
         if leaf is None:
             await _unknown(scope["path"])(scope, receive, send)
             return

@@ -188,7 +188,7 @@ class ResourcePages(Generic[T]):
             view = View(resource, snapshot, acting)
             return view.show(view.get(id_))
 
-        found = await self._store.read(look)
+        found = await self._store.look(look)
         fields = [field for field in request.query_params.getlist("fields") if field]
         return JsonAnswer({resource.name: with_fields(found, fields)})
 
