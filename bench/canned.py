@@ -1,6 +1,6 @@
 """What the service's figures are held against: the same HTTP server, answering bytes that it has ready.
 
-`python -m bench.canned PORT` listens on loopback until it is told to stop. It reads each request's body, as the API
+`python -m bench.canned --listen HOST:PORT` serves until it is told to stop. It reads each request's body, as the API
 must, and answers what a port looks like; nothing else is done.
 """
 
@@ -28,9 +28,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": BODY})
 
 
-async def main(port: int) -> None:
+async def main(address: str) -> None:
     """Serve until SIGTERM."""
-    listeners = open_listeners((f"127.0.0.1:{port}",), credentials=False)
+    listeners = open_listeners((address,), credentials=False)
     server = HttpServer(cast(Api, SimpleNamespace(app=app, stop_streams=lambda: None)))
     try:
         await server.serve(listeners.sockets)
@@ -40,4 +40,4 @@ async def main(port: int) -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(int(sys.argv[1])))
+        runner.run(main(sys.argv[2]))

@@ -13,18 +13,25 @@ PIPE_WIDTH = 160
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A measured value, how many measurements it is of, and the most that it may be (None: it is only shown)."""
+    """A measured value, of how many measurements, and the most or least that it may be (neither: it is only shown).
+
+    `limit` is what the machine can do at all, measured in the same run.
+    """
 
     name: str
     measured: float
     unit: str
     samples: int
     at_most: float | None = None
+    at_least: float | None = None
+    limit: float | None = None
 
     @property
     def reached(self) -> bool:
         """Whether the target, if there is one, is reached."""
-        return self.at_most is None or self.measured <= self.at_most
+        return (self.at_most is None or self.measured <= self.at_most) and (
+            self.at_least is None or self.measured >= self.at_least
+        )
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
@@ -40,13 +47,16 @@ def print_figures(figures: Sequence[Figure]) -> None:
         console.width = PIPE_WIDTH
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("FIGURE")
-    for column in ("TARGET", "MEASURED", "SAMPLES"):
+    for column in ("TARGET", "MEASURED", "OF LIMIT", "SAMPLES"):
         table.add_column(column, justify="right")
     table.add_column("")
     for figure in figures:
         target = "" if figure.at_most is None else f"≤ {figure.at_most:g} {figure.unit}"
+        if figure.at_least is not None:
+            target = f"≥ {figure.at_least:g} {figure.unit}"
+        share = "" if figure.limit is None else f"{100 * figure.measured / figure.limit:.0f} %"
         mark = Text("reached", style="green") if figure.reached else Text("MISSED", style="bold red")
-        verdict = mark if figure.at_most is not None else Text("")
-        measured = f"{figure.measured:.3g} {figure.unit}"
-        table.add_row(figure.name, target, measured, str(figure.samples), verdict)
+        verdict = mark if target else Text("")
+        measured = f"{figure.measured:.4g} {figure.unit}"
+        table.add_row(figure.name, target, measured, share, str(figure.samples), verdict)
     console.print(table)

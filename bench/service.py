@@ -1,0 +1,229 @@
+"""The service's figures: requests answered and rows made durable, by a server process on SQLite and on PostgreSQL.
+
+The load generator runs on the same machine. Beside each figure stands its limit, measured in the same run: the same
+HTTP server answering bytes that it has ready (bench.canned), and a bare writer putting the same rows into the same
+database in groups as large as the server's, with nothing else to do.
+"""
+
+import asyncio
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.load import Tally, as_fast_as_possible, at_a_rate, request
+from bench.postgres import postgres
+from bench.report import Figure
+from bench.writer import bare_rows_per_s
+
+CREATES = 12_000
+SHOWS = 20_000
+BULKS = 200
+PER_BULK = 100
+BINDS = 6_000
+LISTS = 200
+OFFERED_PER_S = 1_800
+OFFERED_S = 8
+CONNECTIONS = 64
+MANY_CONNECTIONS = 1_000
+START_TIMEOUT_S = 30.0
+NODES = ("node1", "node2", "node3")
+
+
+async def measure(inventory: Path) -> list[Figure]:
+    """Measure both engines."""
+    figures: list[Figure] = []
+    canned = await _canned()
+    figures.append(Figure("answers that are ready, 64 connections", canned, "/s", SHOWS))
+    with tempfile.TemporaryDirectory() as folder:
+        bare = await asyncio.to_thread(bare_rows_per_s, f"sqlite:///{folder}/bare.db")
+        figures += await _engine(SQLITE, f"sqlite:///{folder}/weft.db", inventory, Limits(canned, bare))
+    with postgres() as server:
+        bare = await asyncio.to_thread(bare_rows_per_s, server.create("bare"))
+        figures += await _engine(POSTGRESQL, server.create("weft"), inventory, Limits(canned, bare))
+    return figures
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the machine can do at all, a second: answers that are ready, and ports' rows made durable."""
+
+    answers: float
+    rows: float
+
+    @property
+    def creates(self) -> float:
+        """What is left of both if one core does one after the other."""
+        return 1 / (1 / self.answers + 1 / self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """What is to be reached on one engine: rates at least, times (ms) at most."""
+
+    engine: str
+    creates: float = 4000
+    creates_p99: float = 30
+    bulk: float
+    offered_p99: float = 15
+    shows: float
+    binds: float = 3000
+    page_p99: float = 10
+
+
+SQLITE = Targets(engine="SQLite", bulk=20_000, shows=8000)
+POSTGRESQL = Targets(engine="PostgreSQL", bulk=15_000, shows=5000)
+
+
+async def _engine(targets: Targets, url: str, inventory: Path, limits: Limits) -> list[Figure]:
+    """Measure one engine; `targets` names it."""
+    with _server(Path(sys.executable).with_name("weft"), "server", "--no-controllers", "--db", url) as port:
+        service = _Service(port)
+        await service.prepare(inventory)
+        made = await service.create(CREATES)
+        shown = await service.show(SHOWS)
+        bulk = await service.bulk(BULKS)
+        bound = await service.bind(BINDS)
+        offered = await service.offered()
+        listed = await service.list_pages(LISTS)
+
+    def rate(what: str, tally: Tally, *, least: float, limit: float, each: int = 1) -> Figure:
+        value, samples = tally.rate * each, len(tally.latencies_s) * each
+        return Figure(f"{targets.engine}: {what}", value, "/s", samples, at_least=least, limit=limit)
+
+    def slowest(what: str, tally: Tally, most: float) -> Figure:
+        value, samples = tally.quantile_ms(0.99), len(tally.latencies_s)
+        return Figure(f"{targets.engine}: {what}, p99", value, "ms", samples, at_most=most)
+
+    failed = sum(each.failures() for each in (made, shown, bulk, bound, offered, listed))
+    figures = [
+        Figure(f"{targets.engine}: a bare writer's rows of ports", limits.rows, "/s", 1),
+        rate("single creates, 64 connections", made, least=targets.creates, limit=limits.creates),
+        slowest("single creates, 64 connections", made, targets.creates_p99),
+        rate(f"ports, {PER_BULK} to a request", bulk, least=targets.bulk, limit=limits.rows, each=PER_BULK),
+        slowest(f"{MANY_CONNECTIONS} connections, {OFFERED_PER_S}/s offered", offered, targets.offered_p99),
+        rate("show by id", shown, least=targets.shows, limit=limits.answers),
+        rate("update of the binding", bound, least=targets.binds, limit=limits.creates),
+        slowest("list, a page of 100", listed, targets.page_p99),
+        Figure(f"{targets.engine}: requests that failed", failed, "", 1, at_most=0),
+    ]
+    for each in figures:
+        print(f"  {each.name}: {each.measured:.4g} {each.unit}")
+    return figures
+
+
+class _Service:
+    """A server with a network in it, and the requests that are made of it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._network = ""
+        self._ids: list[str] = []
+
+    async def prepare(self, inventory: Path) -> None:
+        """Load an inventory and make a network with a large subnet."""
+        wire = tomllib.loads(await asyncio.to_thread(inventory.read_text))
+        wire.pop("lab", None)
+        await self._one("PUT", "/v1/inventory", wire)
+        network = await self._one("POST", "/v2.0/networks", {"network": {"name": "bench"}})
+        self._network = network["network"]["id"]
+        subnet = {"network_id": self._network, "ip_version": 4, "cidr": "10.0.0.0/9"}
+        await self._one("POST", "/v2.0/subnets", {"subnet": subnet})
+
+    async def create(self, count: int) -> Tally:
+        """Create ports one by one."""
+        tally = await self._saturate((self._creation(at) for at in range(count)), keep=True)
+        self._ids = [json.loads(body)["port"]["id"] for body in tally.bodies if body.startswith(b'{"port"')]
+        return tally
+
+    async def show(self, count: int) -> Tally:
+        """Show ports by id, any of those that were made."""
+        chosen = random.choices(self._ids, k=count)
+        return await self._saturate(request("GET", f"/v2.0/ports/{id_}") for id_ in chosen)
+
+    async def bulk(self, count: int) -> Tally:
+        """Create ports by the hundred."""
+        body = json.dumps({"ports": [{"network_id": self._network, "name": "bulk"}] * PER_BULK}).encode()
+        messages = iter([request("POST", "/v2.0/ports", body)] * count)
+        return await as_fast_as_possible(self._port, 8, messages)
+
+    async def bind(self, count: int) -> Tally:
+        """Bind ports to nodes."""
+
+        def messages() -> Iterator[bytes]:
+            for at, id_ in enumerate(self._ids[:count]):
+                body = {"port": {"binding:host_id": NODES[at % len(NODES)]}}
+                yield request("PUT", f"/v2.0/ports/{id_}", json.dumps(body).encode())
+
+        return await self._saturate(messages())
+
+    async def offered(self) -> Tally:
+        """Create ports at a rate that is below what the server can do, over many connections."""
+        messages = (self._creation(at) for at in range(OFFERED_PER_S * OFFERED_S))
+        return await at_a_rate(self._port, MANY_CONNECTIONS, messages, OFFERED_PER_S)
+
+    async def list_pages(self, count: int) -> Tally:
+        """List pages of a hundred ports, from anywhere."""
+        path = f"/v2.0/ports?network_id={self._network}&limit=100&marker="
+        messages = (request("GET", path + id_) for id_ in random.choices(self._ids, k=count))
+        return await as_fast_as_possible(self._port, 1, messages)
+
+    def _creation(self, at: int) -> bytes:
+        port = {"network_id": self._network, "name": f"vm-{at}", "device_id": f"d-{at}", "device_owner": "compute:nova"}
+        return request("POST", "/v2.0/ports", json.dumps({"port": port}).encode())
+
+    async def _saturate(self, messages: Iterator[bytes], *, keep: bool = False) -> Tally:
+        return await as_fast_as_possible(self._port, CONNECTIONS, messages, keep=keep)
+
+    async def _one(self, method: str, path: str, body: object) -> dict[str, dict[str, str]]:
+        tally = await as_fast_as_possible(
+            self._port, 1, iter([request(method, path, json.dumps(body).encode())]), keep=True
+        )
+        assert not tally.failures(), (method, path, tally.bodies)
+        found: dict[str, dict[str, str]] = json.loads(tally.bodies[0])
+        return found
+
+
+async def _canned() -> float:
+    with _server(sys.executable, "-m", "bench.canned") as port:
+        tally = await as_fast_as_possible(port, CONNECTIONS, iter([request("POST", "/v2.0/ports", b"{}")] * SHOWS))
+    return tally.rate
+
+
+@contextmanager
+def _server(*command: str | Path) -> Iterator[int]:
+    """Run a server process within the context; it is told with --listen where."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    with ExitStack() as stack:
+        log = stack.enter_context(tempfile.TemporaryFile())
+        process = subprocess.Popen([*command, "--listen", f"127.0.0.1:{port}"], stdout=log, stderr=log)
+        try:
+            _await(process, port)
+            yield port
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=START_TIMEOUT_S)
+
+
+def _await(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the server does not start") from None
+            time.sleep(0.05)
+        else:
+            return
