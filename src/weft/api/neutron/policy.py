@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from starlette.requests import Request
 
 from weft.api.access import User, user_of
+from weft.api.answers import header
 from weft.api.neutron.attributes import Attribute, Level, bad_request
 from weft.api.neutron.listing import Rendered
 from weft.api.neutron.rows import Values
@@ -58,7 +59,7 @@ def acting_in(request: Request, default_project: str) -> Acting:
     if not user.is_admin:
         assert user.project_id is not None, "a user of no project was refused before"
         return Acting(user, user.project_id)
-    named = request.headers.get("x-project-id")
+    named = header(request.scope, b"x-project-id")
     if named is not None and len(named) > MAX_PROJECT_LENGTH:
         raise bad_request(f"the header X-Project-Id is longer than {MAX_PROJECT_LENGTH} characters")
     return Acting(user, named or user.project_id or default_project)

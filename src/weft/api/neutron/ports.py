@@ -1,7 +1,6 @@
 """Ports, with what Nova reads and writes of their binding."""
 
 from collections.abc import Callable
-from functools import cache
 
 from weft.api.neutron.attributes import STATE_UP, Attribute, Level, owned_attributes, project_of, shown
 from weft.api.neutron.listing import Rendered
@@ -108,10 +107,13 @@ def _fields(values: Values) -> Values:
 def renderer(snapshot: Snapshot) -> Callable[[PortView], Rendered]:
     """Return what shows ports of a snapshot."""
 
-    @cache
+    domains: dict[NetworkId, str] = {}
+
     def domain_of(network_id: NetworkId) -> str:
-        network = snapshot.network(network_id)
-        return "" if network is None else network.dns_domain
+        if network_id not in domains:
+            network = snapshot.network(network_id)
+            domains[network_id] = "" if network is None else network.dns_domain
+        return domains[network_id]
 
     return lambda view: render(view, domain_of(view.port.network_id))
 

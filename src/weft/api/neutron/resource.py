@@ -189,8 +189,9 @@ class ResourcePages(Generic[T]):
             return view.show(view.get(id_))
 
         found = await self._store.look(look)
-        fields = [field for field in request.query_params.getlist("fields") if field]
-        return JsonAnswer({resource.name: with_fields(found, fields)})
+        if request.scope["query_string"]:
+            found = with_fields(found, [field for field in request.query_params.getlist("fields") if field])
+        return JsonAnswer({resource.name: found})
 
     async def create(self, request: Request) -> Response:
         """Create one object, or many in one transaction: either all of them or none."""
