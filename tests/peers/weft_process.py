@@ -30,13 +30,7 @@ class WeftProcess:
 
     async def start(self) -> None:
         """Start it and wait until it listens: where it did before, or on a port that is free."""
-        with self.log.open("a") as log:
-            self._process = subprocess.Popen(
-                [WEFT, "server", "--db", self.db, "--listen", self._listen],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+        self._process = self._spawned()
         assert self._process.stdout is not None
         greeting = await asyncio.wait_for(asyncio.to_thread(self._process.stdout.readline), DEADLINE_S)
         assert greeting, f"the server did not start:\n{self.log.read_text()[-3000:]}"
@@ -51,6 +45,11 @@ class WeftProcess:
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._process = None
+
+    def _spawned(self) -> "subprocess.Popen[str]":
+        command = [str(WEFT), "server", "--db", self.db, "--listen", self._listen]
+        with self.log.open("a") as log:
+            return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
 
     @property
     def runs(self) -> bool:
