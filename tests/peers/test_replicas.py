@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -11,11 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+from core_world import PROJECT
+from test_postgresql import world
 from weft_process import DEADLINE_S, WeftProcess, put_inventory, segment
 
 from weft.controller.controllers import WHAT
 from weft.controller.leadership import LEASE_S, MARGIN_S, Lease, lease_of
-from weft.store import Store
+from weft.intent.ports import PortSpec, create_port
+from weft.store import PortView, Store, Transaction, postgresql
 from weft.store.check import contradictions
 
 WRITERS = 8
@@ -159,3 +163,37 @@ async def test_the_other_leads_when_the_leader_is_killed_and_answers_meanwhile(p
     answer = await pair.clients[leader].get(f"/v2.0/ports/{json.loads(made[-1].content)['port']['id']}")
     assert answer.status_code == 200
     assert pair.servers[leader].events("leads")[1:] == []
+
+
+async def test_one_that_stalls_in_its_turn_to_write_loses_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a process does that is stopped, or a machine that is cut off: nobody hears that it has gone.
+
+    Back again, it begins anew what was undone.
+    """
+    monkeypatch.setattr(postgresql, "TURN_S", 1.0)
+    async with world(url) as w:
+        network, _ = await w.segment("10.0.0.0/24")
+        other = await Store.open(url, clock=w.clock)
+        stalls, goes_on = threading.Event(), threading.Event()
+
+        def create(tx: Transaction) -> PortView:
+            return create_port(tx, PortSpec(project_id=PROJECT, network_id=network.id))
+
+        def stall(tx: Transaction) -> PortView:
+            view = create(tx)
+            assert view.port.id in {each.port.id for each in tx.ports(network_id=network.id)}  # written, not held back
+            stalls.set()
+            goes_on.wait(DEADLINE_S)
+            return view
+
+        stalled = asyncio.create_task(w.store.transact(stall))
+        await asyncio.to_thread(stalls.wait, DEADLINE_S)
+        made = [await asyncio.wait_for(other.transact(create), DEADLINE_S)]
+        goes_on.set()
+        made += [await stalled, await w.store.transact(create), await other.transact(create)]
+        assert {view.port.id for view in await w.store.read(lambda snapshot: snapshot.ports())} == {
+            view.port.id for view in made
+        }
+        assert len({view.port.fixed_ips[0].address for view in made}) == 4
+        assert await w.store.read(contradictions) == []
+        await other.close()

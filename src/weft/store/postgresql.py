@@ -24,6 +24,10 @@ from weft.store.layers import Layer, Row
 PREPARED = 200
 """Statements that the server keeps prepared for a connection."""
 CONNECT_TIMEOUT_S = 5
+TURN_S = 10.0
+"""How long a process may be silent in its turn to write. One that is stopped or cut off must not stop all others."""
+SILENCE_S = 10
+"""How long a server may leave what was sent to it unacknowledged before its connection counts as broken."""
 
 _TAKE_TURN = "SELECT value FROM cursors WHERE name = 'revision' FOR UPDATE"
 
@@ -32,13 +36,25 @@ class PostgresConnection:
     """A connection to the server."""
 
     def __init__(self, url: str) -> None:
-        self._connection = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        self._connection = psycopg.connect(
+            url,
+            autocommit=True,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            keepalives_idle=SILENCE_S // 2,
+            keepalives_interval=1,
+            keepalives_count=SILENCE_S // 2,
+            tcp_user_timeout=SILENCE_S * 1000,
+        )
+        self._turn_is_bounded = False
         self._connection.prepare_threshold = 2
         self._connection.prepared_max = PREPARED
         self.execute: Any = self._connection.execute
 
     def begin_write(self) -> None:
         """Begin a transaction once nobody else writes."""
+        if not self._turn_is_bounded:
+            self.execute(f"SET idle_in_transaction_session_timeout = {TURN_S * 1000:.0f}")
+            self._turn_is_bounded = True
         with self._connection.pipeline():
             self.execute("BEGIN")
             self.execute(_TAKE_TURN)
