@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,12 +78,17 @@ class Load:
         self._deleting: dict[str, str] = {}
         """The same of what was there."""
         self._stopping = False
+        self.cut_off: list[str] = []
+        """Of each worker whose server could not be reached any more, which one that was."""
+        self.unavailable = 0
+        """Answers of 503."""
 
-    async def run(self, url: str) -> None:
-        """Send requests until `stop`, or until the server can't be reached; it may fail as it likes to."""
+    async def run(self, *urls: str) -> None:
+        """Send requests to all servers until `stop`; who works with one that can't be reached any more stops."""
         self._stopping = False
-        async with httpx.AsyncClient(base_url=url, timeout=30.0) as http:
-            await asyncio.gather(*(self._work(http) for _ in range(WORKERS)))
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30.0)) for url in urls]
+            await asyncio.gather(*(self._work(clients[at % len(clients)]) for at in range(WORKERS)))
 
     def stop(self) -> None:
         """Have every worker stop after its request."""
@@ -154,6 +160,7 @@ class Load:
                     await self._create(http)
             except httpx.TransportError:
                 self.figures.unknown += 1
+                self.cut_off.append(str(http.base_url).rstrip("/"))
                 return
 
     async def _create(self, http: httpx.AsyncClient) -> None:
@@ -167,6 +174,7 @@ class Load:
         answer = await self._post(http, creation)
         if answer.status_code == 503:  # nobody knows
             self.figures.unknown += 1
+            self.unavailable += 1
             await asyncio.sleep(0.02)
             return
         del self._creating[names[0]]
@@ -185,6 +193,7 @@ class Load:
         answer = await http.delete(f"/v2.0/ports/{id_}")
         if answer.status_code == 503:
             self.figures.unknown += 1
+            self.unavailable += 1
             await asyncio.sleep(0.02)
             return
         assert answer.status_code == 204, answer.text

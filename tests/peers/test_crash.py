@@ -9,10 +9,9 @@ and is not tried here.
 import asyncio
 import os
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -23,7 +22,7 @@ from weft_process import DEADLINE_S, WEFT, WeftProcess, put_inventory, segment
 from weft.store import Store
 from weft.store.check import contradictions
 
-ROUNDS = max(1, int(os.environ.get("WEFT_CRASH_ROUNDS", "6")) // 3)
+ROUNDS = max(1, int(os.environ.get("WEFT_CRASH_ROUNDS", "8")) // 4)
 """Of each test."""
 SHORTEST_S, LONGEST_S = 0.05, 1.0
 """When the kill comes after the load began."""
@@ -33,8 +32,9 @@ TIMEOUT_S = 60 + 20 * ROUNDS
 Crash = Callable[[], Awaitable[None]]
 
 
-async def rounds(server: WeftProcess, crash: Crash, recover: Crash) -> Figures:
-    """Put load on a server, have something crash and recover, and look at what is there; ROUNDS times."""
+async def rounds(servers: list[WeftProcess], crash: Crash, recover: Crash) -> Load:
+    """Put load on servers, have something crash and recover, and look at what is there; ROUNDS times."""
+    server = servers[0]
     seed = random.randrange(2**32)
     dice = random.Random(seed)
     figures = Figures()
@@ -42,7 +42,7 @@ async def rounds(server: WeftProcess, crash: Crash, recover: Crash) -> Figures:
         await put_inventory(http)
         load = Load(await segment(http, CIDR), dice, figures)
     for _ in range(ROUNDS):
-        working = asyncio.create_task(load.run(server.url))
+        working = asyncio.create_task(load.run(*(each.url for each in servers)))
         await asyncio.sleep(dice.uniform(SHORTEST_S, LONGEST_S))
         await crash()
         load.stop()
@@ -58,7 +58,8 @@ async def rounds(server: WeftProcess, crash: Crash, recover: Crash) -> Figures:
     assert await told.wait() == 0, "weft ipam check found something"
     assert figures.created > 0
     assert figures.wrong == 0, figures
-    return figures
+    print(figures)
+    return load
 
 
 async def answering(http: httpx.AsyncClient) -> None:
@@ -82,9 +83,9 @@ async def sound(db: str) -> None:
 
 
 @asynccontextmanager
-async def started(db: str, folder: Path) -> Any:
+async def started(db: str, folder: Path, name: str = "server") -> AsyncIterator[WeftProcess]:
     """Run a server within the context."""
-    server = WeftProcess(db, folder)
+    server = WeftProcess(db, folder, name)
     try:
         await server.start()
         yield server
@@ -105,7 +106,7 @@ async def test_the_server_is_killed(engine: str, request: pytest.FixtureRequest,
             await sound(db)
             await server.start()
 
-        print(f"the server is killed, {engine}:", await rounds(server, crash, recover))
+        await rounds([server], crash, recover)
 
 
 @pytest.mark.timeout(TIMEOUT_S)
@@ -122,4 +123,21 @@ async def test_postgresql_is_killed(server: PostgresServer, url: str, tmp_path: 
             assert weft.runs, weft.log.read_text()[-3000:]
             await sound(url)
 
-        print("PostgreSQL is killed:", await rounds(weft, crash, recover))
+        await rounds([weft], crash, recover)
+
+
+@pytest.mark.timeout(TIMEOUT_S)
+async def test_one_of_two_servers_is_killed(url: str, tmp_path: Path) -> None:
+    async with started(url, tmp_path, "one") as one, started(url, tmp_path, "two") as two:
+
+        async def crash() -> None:
+            two.kill()
+            await asyncio.sleep(random.uniform(0, 0.5))  # the other one goes on
+
+        async def recover() -> None:
+            await sound(url)
+            await two.start()
+
+        load = await rounds([one, two], crash, recover)
+        assert set(load.cut_off) == {two.url}
+        assert load.unavailable == 0, "nobody notices on the other"
