@@ -19,7 +19,7 @@ from weft.store.changes import Change, Kind, Op
 from weft.store.codec import decode_history, encode
 from weft.store.group import CACHED, HISTORY_TRIMMED_EVERY, ROWS_CACHED, Group, Rows
 from weft.store.layers import UNKNOWN, Layer, Row
-from weft.store.snapshot import Snapshot, shown_columns
+from weft.store.snapshot import Snapshot, key_columns, shown_columns
 
 T = TypeVar("T")
 
@@ -203,7 +203,7 @@ class Piece(Snapshot):
 
     def _put(self, table: sa.Table, row: Row, *, fresh: bool = False) -> None:
         """Write a row; `fresh`: it is not there yet, and must not be."""
-        key = tuple(row[column.name] for column in table.primary_key)
+        key = tuple([row[name] for name in key_columns(table)])
         (self._layer.insert if fresh else self._layer.update)(table, key, row)
 
     def _delete(self, table: sa.Table, *key: Any) -> None:

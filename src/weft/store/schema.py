@@ -59,7 +59,7 @@ ports = sa.Table(
     "ports",
     metadata,
     _key(),
-    _text("project_id", index=True),
+    _text("project_id"),
     _text("network_id"),
     _text("name", index=True),
     _text("mac"),
@@ -68,6 +68,8 @@ ports = sa.Table(
     _body(),
     sa.Column("life", sa.LargeBinary, nullable=False),
     sa.UniqueConstraint("network_id", "mac", name="uq_port_mac"),
+    sa.Index("ix_ports_network_id_id", "network_id", "id"),
+    sa.Index("ix_ports_project_id_id", "project_id", "id"),
 )
 fixed_ips = sa.Table(
     "fixed_ips",

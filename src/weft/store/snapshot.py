@@ -318,7 +318,13 @@ def _sql_by_key(table: sa.Table, dialect: sa.Dialect) -> tuple[str, tuple[str, .
     statement = sa.select(*(table.c[name] for name in shown_columns(table)))
     for column in table.primary_key:
         statement = statement.where(column == sa.bindparam(column.name))
-    return _sql(statement, dialect), tuple(column.name for column in table.primary_key)
+    return _sql(statement, dialect), key_columns(table)
+
+
+@lru_cache(maxsize=64)
+def key_columns(table: sa.Table) -> tuple[str, ...]:
+    """Return the names of a table's primary key."""
+    return tuple(column.name for column in table.primary_key)
 
 
 @lru_cache(maxsize=64)

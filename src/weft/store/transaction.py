@@ -280,7 +280,9 @@ class Transaction(Piece):
 
     def next_serial(self, name: str, bits: int) -> int:
         """Return a number below 2^bits that was not given out under `name` before, until all have been."""
-        serials = self._kept.serials.setdefault(name, Serials())
+        serials = self._kept.serials.get(name)
+        if serials is None:
+            serials = self._kept.serials[name] = Serials()
         number = serials.next()
         if number is not None:
             return number
