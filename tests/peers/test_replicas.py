@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from bench.postgres import PostgresServer
 from core_world import PROJECT
 from test_postgresql import world
 from weft_process import DEADLINE_S, WeftProcess, put_inventory, segment
@@ -197,3 +198,32 @@ async def test_one_that_stalls_in_its_turn_to_write_loses_it(url: str, monkeypat
         assert len({view.port.fixed_ips[0].address for view in made}) == 4
         assert await w.store.read(contradictions) == []
         await other.close()
+
+
+async def test_servers_outlive_a_database_that_is_away_for_longer_than_a_lease(
+    server: PostgresServer, url: str, tmp_path: Path
+) -> None:
+    async with running_pair(url, tmp_path) as pair:
+        network = await segment(pair.clients[0], "10.0.0.0/24")
+        before = await pair.lease()
+        leader = next(each for each in pair.servers if f"/{each.pid}/" in before.holder)
+        server.kill()
+        killed = time.monotonic()
+        try:
+            while not leader.events("leads_no_more"):
+                assert time.monotonic() - killed < LEASE_S - MARGIN_S + SLOW_S
+                for http in pair.clients:
+                    answer = await http.post("/v2.0/ports", json={"port": {"network_id": network}})
+                    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True), answer.text
+                    assert (await http.get("/v2.0/ports")).status_code == 503
+                await asyncio.sleep(0.1)
+        finally:  # other tests need it, too
+            await asyncio.to_thread(server.start)
+        back = time.monotonic()
+        while (await pair.lease()).until <= before.until:
+            assert time.monotonic() - back < LEASE_S + MARGIN_S + SLOW_S
+            await asyncio.sleep(0.1)
+        assert all(each.runs for each in pair.servers)
+        for http in pair.clients:
+            assert (await http.post("/v2.0/ports", json={"port": {"network_id": network}})).status_code == 201
+        assert len(await pair.ports()) == 2
