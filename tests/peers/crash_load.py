@@ -13,6 +13,8 @@ WORKERS = 8
 KEPT = 400
 """Ports about which as many are deleted as created."""
 MAX_BULK = 5
+DEADLINE_S = 60.0
+"""Only reached by a failing test."""
 PAGE = 1000
 NODES = ("node1", "node2", "node3")
 FULL = "IpAddressGenerationFailure"
@@ -30,6 +32,8 @@ class Figures:
     """Ports whose creation was acknowledged."""
     deleted: int = 0
     """Ports whose deletion was acknowledged."""
+    put_off: int = 0
+    """Requests that were accepted as operations; each is held to what became of it."""
     unknown: int = 0
     """Requests that were never answered."""
     done: int = 0
@@ -59,6 +63,7 @@ class Creation:
 
     names: tuple[str, ...]
     key: str | None = None
+    later: bool = False
     body: dict[str, Any] = field(default_factory=dict)
 
 
@@ -75,6 +80,8 @@ class Load:
         self._gone: set[str] = set()
         self._creating: dict[str, Creation] = {}
         """What was asked for and not answered, by its first name."""
+        self._accepted: dict[str, str] = {}
+        """The operations of ports that shall be made, by the ports' names."""
         self._deleting: dict[str, str] = {}
         """The same of what was there."""
         self._stopping = False
@@ -96,8 +103,9 @@ class Load:
 
     async def settle(self, http: httpx.AsyncClient) -> list[str]:
         """Compare the book with what is there now, and go on from that; return what is wrong."""
+        wrong = await self._follow_operations(http)
         there = await all_ports(http)
-        wrong = [*self._losses(there), *self._doubles(there)]
+        wrong += [*self._losses(there), *self._doubles(there)]
         for creation in list(self._creating.values()):
             wrong += await self._find(http, creation, there)
         for id_, address in self._deleting.items():
@@ -111,6 +119,23 @@ class Load:
         for id_ in there.keys() - self._there.keys() - self._gone:
             wrong.append(f"port {id_} was never asked for")
             self.figures.strangers += 1
+        return wrong
+
+    async def _follow_operations(self, http: httpx.AsyncClient) -> list[str]:
+        """Wait until all operations have ended, and enter in the book what was accepted."""
+        async with asyncio.timeout(DEADLINE_S):
+            while (await http.get("/v1/operations", params={"state": "pending"})).json()["operations"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        wrong = []
+        for name, id_ in self._accepted.items():
+            answer = await http.get(f"/v1/operations/{id_}")
+            made = answer.json().get("operation", {})
+            if made.get("state") == "done" and made["answer"]["port"]["name"] == name:
+                self._there[made["answer"]["port"]["id"]] = address_of(made["answer"]["port"])
+            elif made.get("state") != "failed" or made["answer"]["NeutronError"]["type"] != FULL:
+                wrong.append(f"operation {id_} was accepted: {answer.text}")
+                self.figures.lost += 1
+        self._accepted.clear()
         return wrong
 
     def _losses(self, there: Ports) -> list[str]:
@@ -167,9 +192,9 @@ class Load:
         count = self._dice.choice((1, 1, 1, MAX_BULK))
         names = tuple(f"p{next(self._numbers)}" for _ in range(count))
         rows = [{"network_id": self._network_id, "name": name, **self._host()} for name in names]
-        keyed = count == 1 and self._dice.random() < 0.3
+        way = self._dice.choice(("key", "later", "", "")) if count == 1 else ""
         body = {"port": rows[0]} if count == 1 else {"ports": rows}
-        creation = Creation(names, f"key-{names[0]}" if keyed else None, body)
+        creation = Creation(names, f"key-{names[0]}" if way == "key" else None, way == "later", body)
         self._creating[names[0]] = creation
         answer = await self._post(http, creation)
         if answer.status_code == 503:  # nobody knows
@@ -180,6 +205,11 @@ class Load:
         del self._creating[names[0]]
         if refused_as_full(answer):
             self.figures.full += 1
+            return
+        if creation.later:
+            assert answer.status_code == 202, answer.text
+            self._accepted[names[0]] = answer.json()["operation"]["id"]
+            self.figures.put_off += 1
             return
         assert answer.status_code == 201, answer.text
         made = [answer.json()["port"]] if count == 1 else answer.json()["ports"]
@@ -203,6 +233,8 @@ class Load:
 
     async def _post(self, http: httpx.AsyncClient, creation: Creation) -> httpx.Response:
         headers = {} if creation.key is None else {"Idempotency-Key": creation.key}
+        if creation.later:
+            headers["Prefer"] = "respond-async"
         return await http.post("/v2.0/ports", json=creation.body, headers=headers)
 
     def _host(self) -> dict[str, str]:
