@@ -157,6 +157,9 @@ async def test_the_pools_of_a_scope_do_not_overlap(api: Projects) -> None:
     assert (await api.refused(RED, "POST", "subnetpools", {"subnetpool": six}))[1] == (
         "IllegalSubnetPoolIpVersionAssociation"
     )
+    network = (await cut(api, pool["id"], prefixlen=28))["network_id"]
+    shown = await api.get(RED, f"networks/{network}")
+    assert (shown["ipv4_address_scope"], shown["ipv6_address_scope"]) == (scope["id"], None)
     path = f"address-scopes/{scope['id']}"
     assert (await api.refused(RED, "DELETE", path))[:2] == (409, "AddressScopeInUse")
     await api.update(RED, "subnetpool", f"subnetpools/{pool['id']}", address_scope_id=None)

@@ -1,11 +1,14 @@
 """Address scopes: spaces of addresses in which no two subnet pools overlap."""
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from weft.intent.rbac import forget_policies
 from weft.intent.rows import changed, given
 from weft.model.errors import Conflict, Invalid, NotFound
+from weft.model.intent import Subnet
 from weft.model.supply import AddressScope, SubnetPool
 from weft.store import Snapshot, Transaction
 from weft.store.changes import Kind
@@ -68,6 +71,16 @@ def scope_of(snapshot: Snapshot, scope_id: str) -> AddressScope:
 def pools_in(snapshot: Snapshot, scope_id: str) -> list[SubnetPool]:
     """Return the subnet pools in a scope."""
     return snapshot.records(Kind.SUBNET_POOL, SubnetPool, parent=scope_id)
+
+
+def scopes_of(snapshot: Snapshot, subnets: Iterable[Subnet]) -> dict[int, str]:
+    """Return the address scope that a network's subnets are in, by IP version; none where they are from no pool."""
+    found = {}
+    for pool_id in {subnet.subnetpool_id for subnet in subnets if subnet.subnetpool_id is not None}:
+        pool = snapshot.record(Kind.SUBNET_POOL, SubnetPool, pool_id)
+        if pool is not None and pool.address_scope_id is not None:
+            found[pool.ip_version] = pool.address_scope_id
+    return found
 
 
 def _put(tx: Transaction, scope: AddressScope) -> None:

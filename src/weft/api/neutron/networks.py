@@ -1,6 +1,6 @@
 """Networks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from weft.api.neutron.attributes import (
     SEGMENTATION_ID,
@@ -18,6 +18,7 @@ from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned, rows_of, site_of
 from weft.api.neutron.selector import LABELS
 from weft.api.neutron.values import Converter, boolean, integer, one_of, only, or_none, string, strings
+from weft.intent.address_scopes import scopes_of
 from weft.intent.networks import NetworkChanges, NetworkSpec, create_network, delete_network, update_network
 from weft.intent.visibility import network_visible
 from weft.model.ids import NetworkId
@@ -102,11 +103,17 @@ def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Network]:
 
 def renderer(snapshot: Snapshot) -> Callable[[Network], Rendered]:
     """Return what shows networks of a snapshot."""
-    return lambda network: render(network, [subnet.id for subnet in snapshot.subnets(network.id)])
 
 
-def render(network: Network, subnet_ids: list[str]) -> Rendered:
-    """Return a network as Neutron shows it."""
+    def shown_network(network: Network) -> Rendered:
+        subnets = snapshot.subnets(network.id)
+        return render(network, [subnet.id for subnet in subnets], scopes_of(snapshot, subnets))
+
+    return shown_network
+
+
+def render(network: Network, subnet_ids: list[str], scopes: Mapping[int, str]) -> Rendered:
+    """Return a network as Neutron shows it; `scopes` are its subnets' address scopes by IP version."""
     return {
         **render_owned(network),
         "admin_state_up": network.admin_state_up,
@@ -125,8 +132,8 @@ def render(network: Network, subnet_ids: list[str]) -> Rendered:
         "l2_adjacency": network.type is not NetworkType.ROUTED,
         "port_security_enabled": network.port_security_enabled,
         "is_default": False,
-        "ipv4_address_scope": None,
-        "ipv6_address_scope": None,
+        "ipv4_address_scope": scopes.get(4),
+        "ipv6_address_scope": scopes.get(6),
         "qos_policy_id": None,
         "dns_domain": network.dns_domain,
     }
