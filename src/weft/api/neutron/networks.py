@@ -104,7 +104,6 @@ def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Network]:
 def renderer(snapshot: Snapshot) -> Callable[[Network], Rendered]:
     """Return what shows networks of a snapshot."""
 
-
     def shown_network(network: Network) -> Rendered:
         subnets = snapshot.subnets(network.id)
         return render(network, [subnet.id for subnet in subnets], scopes_of(snapshot, subnets))
