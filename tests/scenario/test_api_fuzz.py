@@ -13,10 +13,11 @@ import pytest
 from api_server import ApiServer, api_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from weft.api.routing import Operation
 
-EXAMPLES = 400
+EXAMPLES = examples(400)
 DEADLINE_S = 10.0
 """Of one request; only reached by one that hangs."""
 LARGE = 900_000

@@ -11,6 +11,7 @@ from core_world import World, world
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.thorough import examples
 
 from weft.intent.networks import NetworkSpec, create_network, delete_network
 from weft.intent.ports import PortSpec, create_port, delete_port
@@ -170,5 +171,5 @@ class QuotaMachine(RuleBasedStateMachine):
 
 TestQuotas = QuotaMachine.TestCase
 TestQuotas.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(25), stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -97,6 +97,9 @@ class Store:
         self._writer = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._connection: Connection | None = None
         self._looking: Connection | None = None
+        self._commits = 0
+        self._looked_at = -1
+        """After how many commits the looking connection began to see."""
         self._loop = asyncio.get_running_loop()
         self._grown = asyncio.Event()
         self._polling: asyncio.Task[None] | None = None
@@ -185,15 +188,21 @@ class Store:
         """
         if self._engine.is_shared or self._closed:
             return await self._readers.read(query)
-        if self._looking is None:
-            self._looking = self._engine.connect()
-        self._looking.begin_read()
         try:
-            return query(Snapshot(self._looking, self._engine.dialect))
+            return query(Snapshot(self._newest(), self._engine.dialect))
         except self._engine.failures as error:
             raise Transient(f"the database cannot be read: {error}", retry_after_s=1.0) from error
-        finally:
+
+    def _newest(self) -> Connection:
+        """Return a connection that sees the newest commit; to begin and end that costs as much as a look."""
+        if self._looking is None:
+            self._looking = self._engine.connect()
+        commits = self._commits
+        if commits != self._looked_at:
             self._looking.rollback()
+            self._looking.begin_read()
+            self._looked_at = commits
+        return self._looking
 
     async def watch(self, after: Revision) -> AsyncIterator[tuple[Change, ...]]:
         """Yield the changes after a revision, oldest first, in batches that never split a revision; ends on close.
@@ -271,6 +280,7 @@ class Store:
             except self._engine.duplicate as error:
                 raise _AgainCarefully from error
             connection.commit()
+            self._commits += 1
         except BaseException as error:
             self._undo(works)
             try:
