@@ -133,7 +133,7 @@ def test_any_inventory_comes_back_as_it_went(inventory: Inventory) -> None:
         ),
         (
             {"switches": [{"name": "l1", "site": "s", "role": "leaf", "vendor": "x"}]},
-            "switches[0](l1).vendor: unknown key; known: name, site, role, dialect, management, asn, loopback",
+            "switches[0](l1).vendor: unknown key; known: name, site, role, dialect, management, asn, loopback, model",
         ),
         ({"links": [{"a": "leaf1", "b": "spine1:eth1"}]}, "links[0].a: 'leaf1' is not a link end"),
         (

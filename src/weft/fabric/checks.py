@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from weft.model.inventory import FabricPools, Inventory, LinkEnd, Node, Site, Switch, SwitchRole
+from weft.fabric.models import KNOWN_MODELS
+from weft.model.inventory import FabricPools, Inventory, LinkEnd, Node, Site, Switch, SwitchModel, SwitchRole
 
 LEAF_ROLES = frozenset({SwitchRole.LEAF, SwitchRole.BORDER})
 """Switches that nodes hang on, and that carry VNIs."""
@@ -45,7 +46,7 @@ class Problem(msgspec.Struct, frozen=True):
 def problems(inventory: Inventory) -> list[Problem]:
     """Return all problems of an inventory; an empty list means that Topology and number() can be trusted with it."""
     found: list[Problem] = []
-    for check in (_names, _sites, _pools, _mtus, _pool_overlaps, _switches, _links, _paths, _management, _capacity):
+    for check in _CHECKS:
         found.extend(check(inventory))
     return found
 
@@ -317,6 +318,21 @@ def _site_capacity(inventory: Inventory, site: Site, pools: FabricPools) -> Iter
             yield Problem(f"switch {leaf}", f"its management prefix holds {hosts} nodes, not {len(nodes_of[leaf])}")
 
 
+def _models(inventory: Inventory) -> Iterator[Problem]:
+    for name in _repeated(model.name for model in inventory.models):
+        yield Problem(f"model {name}", f"the name '{name}' is used by more than one model")
+    for model in inventory.models:
+        for resource in SwitchModel.__struct_fields__:
+            limit = getattr(model, resource)
+            if isinstance(limit, int) and limit < 1:
+                yield Problem(f"model {model.name}", f"{resource} {limit} is no limit: a switch holds one at least")
+    known = {*(model.name for model in inventory.models), *KNOWN_MODELS}
+    for switch in inventory.switches:
+        if switch.model is not None and switch.model not in known:
+            message = f"model '{switch.model}' is not known; describe it in [[models]], or use one of"
+            yield Problem(f"switch {switch.name}", f"{message} {', '.join(sorted(known))}")
+
+
 def management_prefix(address: ipaddress.IPv4Address) -> ipaddress.IPv4Network:
     """Return the management prefix that an address lies in."""
     return ipaddress.IPv4Network((address, MANAGEMENT_PREFIXLEN), strict=False)
@@ -351,3 +367,6 @@ def _fabrics(inventory: Inventory) -> Iterator[tuple[str, FabricPools]]:
 
 def _valid_asn(asn: int) -> bool:
     return 0 < asn <= MAX_ASN and asn not in RESERVED_ASNS
+
+
+_CHECKS = (_names, _sites, _pools, _mtus, _pool_overlaps, _switches, _links, _paths, _management, _capacity, _models)

@@ -93,6 +93,26 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True):
     """Where the controller reaches it: host, or host:port, on the out-of-band network."""
     asn: int | None = None
     loopback: ipaddress.IPv4Address | None = None
+    model: str | None = None
+    """What its hardware can hold: a SwitchModel of the inventory, or one that weft knows (weft.fabric.limits). None:
+    nothing is known to be limited but what 802.1Q limits."""
+
+
+class SwitchModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What switches of a kind can hold, and where that is written. None: not known, so not limited."""
+
+    name: str
+    vlans: int | None = None
+    vnis: int | None = None
+    """L2VNIs and L3VNIs together."""
+    vrfs: int | None = None
+    macs: int | None = None
+    host_routes: int | None = None
+    """ARP and ND entries and /32 and /128 routes, which share a table on most hardware."""
+    prefixes: int | None = None
+    acl_entries: int | None = None
+    source: str = ""
+    """The document that says so."""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,3 +154,5 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     switches: tuple[Switch, ...] = ()
     nodes: tuple[Node, ...] = ()
     links: tuple[Link, ...] = ()
+    models: tuple[SwitchModel, ...] = ()
+    """Models of switches that weft does not know, or of which the site knows better."""

@@ -1,8 +1,8 @@
 """The wire form of an inventory: TOML and JSON share it (examples/small-dc.toml; PUT /v1/inventory).
 
-Four tables, ``sites``, ``switches``, ``nodes``, ``links``; link ends as ``device:interface``, ranges as ``100-3999``,
-addresses as text. `decode` checks shape only - types, names, unknown keys - and reports every problem by its path;
-whether the parts fit together is the matter of weft.fabric.topology.problems.
+Tables ``sites``, ``switches``, ``nodes``, ``links`` and, if need be, ``models``; link ends as ``device:interface``,
+ranges as ``100-3999``, addresses as text. `decode` checks shape only - types, names, unknown keys - and reports every
+problem by its path; whether the parts fit together is the matter of weft.fabric.topology.problems.
 """
 
 import enum
@@ -17,7 +17,7 @@ import msgspec
 
 from weft.model.addresses import parse_mac
 from weft.model.errors import Invalid
-from weft.model.inventory import FabricPools, Inventory, Link, LinkEnd, Node, NumberRange, Site, Switch
+from weft.model.inventory import FabricPools, Inventory, Link, LinkEnd, Node, NumberRange, Site, Switch, SwitchModel
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -26,6 +26,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 _HOST_PORT = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?|[0-9A-Fa-f:]+")
 _RANGE = re.compile(r"\s*(\d+)\s*-\s*(\d+)\s*")
+
+TABLES = ("sites", "switches", "nodes", "links", "models")
 
 MAX_PROBLEMS_SHOWN = 100
 """An Invalid lists at most this many problems and counts the rest."""
@@ -37,15 +39,14 @@ def decode(wire: Mapping[str, Any]) -> Inventory:
     if not isinstance(wire, Mapping):
         raise Invalid(f"an inventory is a table of sites, switches, nodes and links, not {_kind(wire)}")
     problems.extend(
-        f"{key}: unknown table; an inventory has sites, switches, nodes and links"
-        for key in wire
-        if key not in {"sites", "switches", "nodes", "links"}
+        f"{key}: unknown table; an inventory has sites, switches, nodes and links" for key in wire if key not in TABLES
     )
     inventory = Inventory(
         sites=_rows(Site, wire.get("sites", ()), "sites", problems),
         switches=_rows(Switch, wire.get("switches", ()), "switches", problems),
         nodes=_rows(Node, wire.get("nodes", ()), "nodes", problems),
         links=_rows(Link, wire.get("links", ()), "links", problems),
+        models=_rows(SwitchModel, wire.get("models", ()), "models", problems),
     )
     if problems:
         raise Invalid(listing("the inventory cannot be read", problems), kind="InventoryInvalid")
@@ -55,7 +56,9 @@ def decode(wire: Mapping[str, Any]) -> Inventory:
 def encode(inventory: Inventory) -> dict[str, Any]:
     """Return the wire form of an inventory: built-in types only, values that are not set left out."""
     return {
-        name: [_encoded(row) for row in getattr(inventory, name)] for name in ("sites", "switches", "nodes", "links")
+        name: [_encoded(row) for row in getattr(inventory, name)]
+        for name in TABLES
+        if name != "models" or inventory.models
     }
 
 
@@ -118,6 +121,8 @@ def _value(kind: type, name: str, wanted: Any, raw: Any) -> Any:
         raise ValueError(f"expected true or false, not {_kind(raw)}")
     if wanted is int and (isinstance(raw, bool) or not isinstance(raw, int)):
         raise ValueError(f"expected a number, not {_kind(raw)}")
+    if wanted is str and not isinstance(raw, str):
+        raise ValueError(f"expected text, not {_kind(raw)}")
     return raw
 
 
@@ -191,6 +196,8 @@ _BY_FIELD: dict[tuple[type, str], Callable[[str], Any]] = {
     (Switch, "name"): _name,
     (Switch, "site"): _name,
     (Switch, "management"): _host_port,
+    (Switch, "model"): _name,
+    (SwitchModel, "name"): _name,
     (Node, "name"): _name,
     (Node, "site"): _name,
     (FabricPools, "gateway_mac"): parse_mac,
