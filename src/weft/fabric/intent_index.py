@@ -11,6 +11,7 @@ from ipaddress import ip_interface
 
 from weft.fabric.carriage import Carriage
 from weft.fabric.config import Attachment, Segment, SwitchConfig, Underlay, Vrf
+from weft.fabric.leaf_table import LeafTable, Part
 from weft.fabric.numbering import Numbering
 from weft.fabric.placement import Placement
 from weft.fabric.topology import Topology
@@ -45,6 +46,9 @@ class FabricIntent:
         self._underlays: dict[SwitchName, Underlay] = {}
         self._segments: dict[NetworkId, tuple[Segment, Vrf | None] | None] = {}
         self._configs: dict[SwitchName, SwitchConfig] = {}
+        self._tables: dict[SwitchName, LeafTable] = {}
+        self._stale_parts: dict[SwitchName, set[NetworkId]] = defaultdict(set)
+        """Networks whose part of a leaf's table has to be made again."""
 
     # Rows.
 
@@ -56,6 +60,7 @@ class FabricIntent:
         self._placement = Placement(self.topology)
         self._underlays.clear()
         self._configs.clear()
+        self._tables.clear()
         for port, bindings in self._ports.values():
             for binding in bindings:
                 self._placement.add(port.network_id, binding)
@@ -241,28 +246,35 @@ class FabricIntent:
             raise NotFound(f"switch '{switch}' is not in the inventory")
         if switch not in self._underlays:
             self._underlays[switch] = underlay(self.topology, self._numbering, switch)
-        segments: set[Segment] = set()
-        vrfs: set[Vrf] = set()
-        attachments: dict[tuple[str, int], Attachment] = {}
-        for network_id in self._placement.networks(switch):
-            for node in self._placement.nodes(switch, network_id):
-                carriage = self.carriage(switch, node, network_id)
-                if carriage is None:
-                    continue
-                for attachment in carriage.attachments:
-                    # Were a VLAN of an interface claimed twice, the first network, by id, would have it.
-                    owner = attachments.setdefault((attachment.interface, attachment.vlan), attachment)
-                    if owner == attachment:
-                        segments.add(carriage.segment)
-                        vrfs |= {carriage.vrf} if carriage.vrf is not None else set()
+        table = self._table(switch)
         return SwitchConfig(
             name=switch,
             underlay=self._underlays[switch],
-            vrfs=tuple(sorted(vrfs)),
-            segments=tuple(sorted(segments)),
-            attachments=tuple(sorted(attachments.values())),
+            vrfs=table.vrfs(),
+            segments=table.segments(),
+            attachments=table.attachments(),
             gateway_mac=pools.gateway_mac,
         )
+
+    def _table(self, switch: SwitchName) -> LeafTable:
+        """Return a leaf's table, with what was stale of it made again."""
+        stale: Iterable[NetworkId] = self._stale_parts.pop(switch, ())
+        if switch not in self._tables:
+            self._tables[switch] = LeafTable()
+            stale = self._placement.networks(switch)
+        table = self._tables[switch]
+        for network_id in stale:
+            table.put(network_id, self._part(switch, network_id))
+        return table
+
+    def _part(self, switch: SwitchName, network_id: NetworkId) -> Part | None:
+        """Return what a network puts on a leaf; None if it is not carried there."""
+        segment = self.segment(network_id)
+        if segment is None:
+            return None
+        carriages = (self.carriage(switch, node, network_id) for node in self._placement.nodes(switch, network_id))
+        attachments = tuple(each for carriage in carriages if carriage is not None for each in carriage.attachments)
+        return Part(*segment, attachments) if attachments else None
 
     def _segment(self, network_id: NetworkId) -> tuple[Segment, Vrf | None] | None:
         network = self._networks.get(network_id)
@@ -314,11 +326,12 @@ class FabricIntent:
     def _changed(self, network_id: NetworkId) -> Touched:
         """A network's segment has to be made again, and with it what its leaves shall be."""
         self._segments.pop(network_id, None)
-        return self._stale(self._placement.leaves(network_id))
+        return self._stale(network_id, self._placement.leaves(network_id))
 
-    def _stale(self, switches: Touched) -> Touched:
+    def _stale(self, network_id: NetworkId, switches: Touched) -> Touched:
         for switch in switches:
             self._configs.pop(switch, None)
+            self._stale_parts[switch].add(network_id)
         return switches
 
     def _router_changed(self, router_id: RouterId) -> Touched:
@@ -333,22 +346,24 @@ class FabricIntent:
 
     def _vlan_changed(self, domain: str, network_id: NetworkId) -> Touched:
         leaves = {leaf for leaf in self._placement.leaves(network_id) if self.topology.domain_of(leaf) == domain}
-        return self._stale(leaves)
+        return self._stale(network_id, leaves)
 
     def _place(self, network_id: NetworkId, bindings: Iterable[Binding]) -> Touched:
-        return self._moved(bindings, lambda binding: self._placement.add(network_id, binding))
+        return self._moved(network_id, bindings, self._placement.add)
 
     def _unplace(self, network_id: NetworkId, bindings: Iterable[Binding]) -> Touched:
-        return self._moved(bindings, lambda binding: self._placement.remove(network_id, binding))
+        return self._moved(network_id, bindings, self._placement.remove)
 
-    def _moved(self, bindings: Iterable[Binding], move: Callable[[Binding], bool]) -> Touched:
+    def _moved(
+        self, network_id: NetworkId, bindings: Iterable[Binding], move: Callable[[NetworkId, Binding], bool]
+    ) -> Touched:
         """Only the first or last binding of a network on a node changes what its leaves shall be; but all touch."""
         touched: Touched = set()
         for binding in bindings:
             leaves = set(self.topology.leaves_of(binding.node))
             known = self.topology.nodes.get(binding.node)
-            if move(binding) or (known is not None and known.dataplane is Dataplane.NONE):
-                self._stale(leaves)
+            if move(network_id, binding) or (known is not None and known.dataplane is Dataplane.NONE):
+                self._stale(network_id, leaves)
             touched |= leaves
         return touched
 
