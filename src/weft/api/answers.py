@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from weft.model.errors import Conflict, Forbidden, Invalid, NotFound, Transient, WeftError
 
@@ -49,6 +49,10 @@ INTERNAL = WeftError(
 )
 
 
+ANSWER = "weft.answer"
+"""Where a request's scope holds what sends an answer as a whole: status, headers, body. Not every server has it."""
+
+
 class JsonAnswer(Response):
     """A JSON answer; `content` is anything msgspec encodes."""
 
@@ -61,6 +65,12 @@ class JsonAnswer(Response):
         self.body = msgspec.json.encode(content)
         more = [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in (headers or {}).items()]
         self.raw_headers = [(b"content-length", b"%d" % len(self.body)), (b"content-type", _JSON), *more]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        at_once = scope.get(ANSWER)
+        if at_once is None or not at_once(self.status_code, self.raw_headers, self.body):
+            await super().__call__(scope, receive, send)
 
 
 def header(scope: Scope, name: bytes) -> str | None:

@@ -1,12 +1,14 @@
 """Which addresses a port gets, and what becomes of those that it gives up."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 import msgspec
 
 from weft.ipam.plan import is_host
 from weft.ipam.reservations import reservation_of
-from weft.model.addresses import IPAddress, IPNetwork, Mac
+from weft.model.addresses import IPAddress, IPNetwork, Mac, ipv4_of
 from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, SubnetId
 from weft.model.intent import FixedIp, Subnet
@@ -21,6 +23,33 @@ EUI64_PREFIXLEN = 64
 
 MAX_FIXED_IPS = 16
 """Addresses of one port."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSubnets:
+    """The subnets of a network, by what a new port asks of them."""
+
+    all: tuple[Subnet, ...]
+    following_macs: tuple[Subnet, ...]
+    with_reservations: tuple[Subnet, ...]
+    families: tuple[tuple[Subnet, ...], ...]
+    """Of each address family those that something can be picked from."""
+    every_family: tuple[tuple[Subnet, ...], ...]
+
+
+def subnets_of(tx: Transaction, network_id: NetworkId) -> NetworkSubnets:
+    """Return the subnets of a network; sorted out once for all of its ports."""
+    return tx.made(("sorted subnets", network_id), lambda: _sorted_out(tx.subnets(network_id)))
+
+
+def _sorted_out(subnets: Sequence[Subnet]) -> NetworkSubnets:
+    return NetworkSubnets(
+        all=tuple(subnets),
+        following_macs=tuple(subnet for subnet in subnets if subnet.addresses_follow_macs),
+        with_reservations=tuple(subnet for subnet in subnets if subnet.reserved),
+        families=_by_family([subnet for subnet in subnets if not subnet.addresses_follow_macs]),
+        every_family=_by_family(subnets),
+    )
 
 
 class FixedIpSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,17 +74,17 @@ def assign(
     for there by address. Raises Invalid for an address or subnet that is none of the network's, Conflict for an address
     that is taken and for subnets without a free one.
     """
-    subnets = tx.subnets(network_id)
-    following = [subnet for subnet in subnets if subnet.addresses_follow_macs] if mac else []
+    subnets = subnets_of(tx, network_id)
+    following = subnets.following_macs if mac else ()
     if wanted is None:
-        picked = [subnet for subnet in subnets if subnet not in following] if following else subnets
-        found = tuple(_of_family(tx, network_id, family) for family in _by_family(picked))
+        families = subnets.families if mac else subnets.every_family
+        found = tuple([_of_family(tx, network_id, family) for family in families])
         return found + _following(tx, network_id, following, mac, held)
     if not wanted:
         return ()
     if len(wanted) > MAX_FIXED_IPS:
         raise _input(f"Exceeded maximum amount of fixed ips per port: {len(wanted)} are more than {MAX_FIXED_IPS}")
-    placed = [_placed(spec, network_id, subnets) for spec in wanted]
+    placed = [_placed(spec, network_id, subnets.all) for spec in wanted]
     for subnet, address in placed:
         if subnet in following and address not in {None, eui64(subnet.cidr, mac)}:
             raise _not_to_be_chosen(subnet, address)
@@ -113,9 +142,9 @@ def let_rest(tx: Transaction, given_up: Iterable[FixedIp]) -> None:
         tx.rest_address(subnet, ip.address, now if subnet.addresses_follow_macs else now + QUARANTINE_S)
 
 
-def _by_family(subnets: Sequence[Subnet]) -> list[list[Subnet]]:
-    families = [[subnet for subnet in subnets if subnet.cidr.version == version] for version in (4, 6)]
-    return [family for family in families if family]
+def _by_family(subnets: Sequence[Subnet]) -> tuple[tuple[Subnet, ...], ...]:
+    families = (tuple(subnet for subnet in subnets if subnet.cidr.version == version) for version in (4, 6))
+    return tuple(family for family in families if family)
 
 
 def _of_family(tx: Transaction, network_id: NetworkId, subnets: Sequence[Subnet]) -> FixedIp:
@@ -170,7 +199,7 @@ def _check_not_reserved(subnet: Subnet, address: IPAddress) -> None:
 
 
 def _address(subnet: Subnet, number: int) -> IPAddress:
-    return subnet.cidr.network_address + (number - int(subnet.cidr.network_address))
+    return ipv4_of(number) if subnet.cidr.version == 4 else IPv6Address(number)
 
 
 def _exhausted(tx: Transaction, network_id: NetworkId, subnets: Sequence[Subnet]) -> Conflict:

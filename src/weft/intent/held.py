@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from weft.intent.addresses import FixedIpSpec, let_rest
+from weft.intent.addresses import FixedIpSpec, let_rest, subnets_of
 from weft.intent.rows import changed, network_of
 from weft.ipam.reservations import kept_for
 from weft.model.addresses import IPAddress, Mac, parse_address
@@ -80,8 +80,11 @@ def claim(
     """
     if not name:
         return NOTHING
-    subnets = tx.subnets(network.id)
-    kept = [(subnet, kept_for(subnet, project_id, name)) for subnet in subnets if subnet.reserved]
+    sorted_out = subnets_of(tx, network.id)
+    if network.hold_s == 0 and not sorted_out.with_reservations:
+        return NOTHING
+    subnets = sorted_out.all
+    kept = [(subnet, kept_for(subnet, project_id, name)) for subnet in sorted_out.with_reservations]
     reserved = [FixedIp(subnet.id, address) for subnet, address in kept if address is not None]
     held = None if network.hold_s == 0 else tx.record(Kind.HELD_ADDRESS, Held, _id(network.id, project_id, name))
     if held is not None:

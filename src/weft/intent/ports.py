@@ -121,7 +121,7 @@ def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API) -> PortVie
     port_id = PortId(tx.new_id())
     now = tx.clock()
     claimed = claim(tx, network, spec.project_id, spec.name, spec.fixed_ips)
-    wanted = claimed.wanted(spec.fixed_ips, tx.subnets(network.id))
+    wanted = claimed.wanted(spec.fixed_ips, tx.subnets(network.id)) if claimed.ips else spec.fixed_ips
     mac = spec.mac or claimed.mac
     mac = _fresh_mac(tx, network.id) if mac is None else _free_mac(tx, network.id, mac)
     follows = None if spec.device_owner == ROUTER_INTERFACE else mac

@@ -31,6 +31,8 @@ class AddressPool:
         self._ranges = tuple(sorted(ranges))
         sizes = [last - first + 1 for first, last in self._ranges]
         self._starts = [0, *accumulate(sizes)]
+        self.size = self._starts[-1]
+        """How many addresses the ranges hold."""
         self._firsts = [first for first, _ in self._ranges]
         self._chunk = DENSE_CHUNK if self._starts[-1] < SPARSE_FROM else SPARSE_CHUNK
         self._chunks: dict[int, bytearray] = {}
@@ -53,11 +55,6 @@ class AddressPool:
         self._cursor = highest + 1 if highest + 1 < self.size else 0
 
     @property
-    def size(self) -> int:
-        """How many addresses the ranges hold."""
-        return self._starts[-1]
-
-    @property
     def free(self) -> int:
         """How many of them are neither taken nor resting."""
         return self.size - self._taken
@@ -70,7 +67,7 @@ class AddressPool:
     def allocate(self, now: float) -> int | None:
         """Take the next free address after the last one given out; None if there is none."""
         self._wake(now)
-        if self.free <= 0:
+        if self._taken >= self.size:
             return None
         index = self._find(self._cursor, self.size)
         if index is None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from typing import NewType
 
 from weft.model.errors import Invalid
@@ -14,6 +15,40 @@ Mac = NewType("Mac", str)
 """A MAC address as six lower-case hexadecimal octets joined by colons."""
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+class _Written(ipaddress.IPv4Address):
+    """An IPv4 address that knows how it is written: of a port's address that is asked five times in one request."""
+
+    __slots__ = ("_text",)
+    _ip: int
+    _text: str
+
+    def __init__(self, address: object) -> None:
+        """Make an address as ipaddress does: of an address and a number, for instance."""
+        super().__init__(address)
+        self._text = super().__str__()
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def ipv4_of(number: int) -> ipaddress.IPv4Address:
+    """Return the IPv4 address of a number below 2^32."""
+    found = _Written.__new__(_Written)
+    found._ip = number
+    found._text = socket.inet_ntoa(number.to_bytes(4, "big"))
+    return found
+
+
+def written_address(text: str) -> IPAddress:
+    """Return the address of a text that weft wrote itself; at a quarter of what ipaddress.ip_address costs."""
+    if ":" in text:
+        return ipaddress.IPv6Address(text)
+    found = _Written.__new__(_Written)
+    found._ip = int.from_bytes(socket.inet_aton(text), "big")
+    found._text = text
+    return found
 
 
 def parse_mac(text: str) -> Mac:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from weft.model.addresses import written_address
 from weft.model.ids import NetworkId, PortId, SubnetId
 from weft.model.intent import (
     AddressPair,
@@ -153,7 +154,5 @@ def decode_port(body: bytes) -> Port:
     """Return a port from its stored form."""
     stored = decode(_StoredPort, body)
     fields = {name: getattr(stored, name) for name in stored.__struct_fields__}
-    fields["fixed_ips"] = tuple(
-        FixedIp(each.subnet_id, ipaddress.ip_address(each.address)) for each in stored.fixed_ips
-    )
+    fields["fixed_ips"] = tuple(FixedIp(each.subnet_id, written_address(each.address)) for each in stored.fixed_ips)
     return Port(**fields)

@@ -32,6 +32,8 @@ class Kept:
         self.ids = Ids(random)
         self.pools = Pools()
         self.answers: dict[sa.Table, dict[Any, Any]] = {}
+        self.made: dict[Any, Any] = {}
+        """Values made of rows of CACHED tables."""
         self.rows: dict[tuple[sa.Table, Key], tuple[Any, ...] | None] = {}
         self.told: dict[PortId, int] = {}
         self.serials: dict[str, Serials] = {}
@@ -41,6 +43,7 @@ class Kept:
     def forget(self) -> None:
         """Forget what was read."""
         self.answers.clear()
+        self.made.clear()
         self.rows.clear()
 
     def forget_serials(self, name: str) -> None:
@@ -59,7 +62,9 @@ class Group:
         self.careful = careful
         self.layer = Layer()
         self.counts: dict[tuple[str, str], int] = {}
-        """How many objects of a kind each project has, where that has changed."""
+        """How many objects of a kind each project has, where that was asked."""
+        self.counted: set[tuple[str, str]] = set()
+        """Where it has changed."""
         self.head = Snapshot(connection, engine.dialect).revision()
 
     def snapshot(self) -> Snapshot:
@@ -86,8 +91,8 @@ class Group:
     def finish(self) -> None:
         """Write all that is held back, and the newest revision."""
         self.layer.update(t.cursors, (REVISION,), {"name": REVISION, "value": self.head})
-        for (project_id, kind), count in self.counts.items():
-            row = {"project_id": project_id, "kind": kind, "count": count}
+        for project_id, kind in self.counted:
+            row = {"project_id": project_id, "kind": kind, "count": self.counts[project_id, kind]}
             self.layer.update(t.usage, (project_id, kind), row)
         self.flush()
 
@@ -116,6 +121,10 @@ class Group:
 
     def forget_answers(self, layer: Layer) -> None:
         """Forget what was read of what a layer writes."""
+        if layer.dirty.isdisjoint(ROWS_CACHED):
+            return
+        if not layer.dirty.isdisjoint(CACHED):
+            self.kept.made.clear()
         for table in layer.dirty & ROWS_CACHED:
             self.kept.answers.pop(table, None)
             for changed in (layer.inserts, layer.updates, layer.deletes):

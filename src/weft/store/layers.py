@@ -4,6 +4,8 @@ A layer is laid over what is below it: a piece of work has one of its own, its g
 bottom. A piece that fails loses its layer, and nothing else need be undone.
 """
 
+import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from enum import Enum
 from typing import Any
@@ -21,18 +23,19 @@ class Unknown(Enum):
 
 
 UNKNOWN = Unknown.UNKNOWN
+_APPENDED = "appended"
+_appended = itertools.count()
 
 
 class Layer:
     """Inserted, changed and deleted rows, by table and primary key."""
 
     def __init__(self) -> None:
-        self.inserts: dict[sa.Table, dict[Key, Row]] = {}
-        self.updates: dict[sa.Table, dict[Key, Row]] = {}
-        self.deletes: dict[sa.Table, dict[Key, None]] = {}
+        self.inserts: defaultdict[sa.Table, dict[Key, Row]] = defaultdict(dict)
+        self.updates: defaultdict[sa.Table, dict[Key, Row]] = defaultdict(dict)
+        self.deletes: defaultdict[sa.Table, dict[Key, None]] = defaultdict(dict)
         self.dirty: set[sa.Table] = set()
         """The tables that there may be rows of."""
-        self._appended = 0
 
     def find(self, table: sa.Table, key: Key) -> Row | Unknown | None:
         """Return a row, None if it is deleted, UNKNOWN if the layer below must be asked."""
@@ -47,13 +50,12 @@ class Layer:
     def insert(self, table: sa.Table, key: Key, row: Row) -> None:
         """Add a row that is not there."""
         self.dirty.add(table)
-        self.inserts.setdefault(table, {})[key] = row
+        self.inserts[table][key] = row
 
     def append(self, table: sa.Table, row: Row) -> None:
         """Add a row whose key the database chooses."""
-        self._appended += 1
         self.dirty.add(table)
-        self.inserts.setdefault(table, {})[self, self._appended] = row
+        self.inserts[table][_APPENDED, next(_appended)] = row
 
     def update(self, table: sa.Table, key: Key, row: Row) -> None:
         """Replace a row that is there."""
@@ -62,14 +64,15 @@ class Layer:
         if inserted is not None and key in inserted:
             inserted[key] = row
         else:
-            self.updates.setdefault(table, {})[key] = row
+            self.updates[table][key] = row
 
     def delete(self, table: sa.Table, key: Key) -> None:
         """Remove a row, if it is there."""
         self.dirty.add(table)
-        self.inserts.get(table, {}).pop(key, None)
-        self.updates.get(table, {}).pop(key, None)
-        self.deletes.setdefault(table, {})[key] = None
+        for rows in (self.inserts, self.updates):
+            if table in rows:
+                rows[table].pop(key, None)
+        self.deletes[table][key] = None
 
     def merge(self, above: "Layer") -> None:
         """Take in the layer that lies upon this one."""
@@ -81,7 +84,7 @@ class Layer:
             for key, row in rows.items():
                 self.update(table, key, row)
         for table, rows in above.inserts.items():
-            self.inserts.setdefault(table, {}).update(rows)
+            self.inserts[table].update(rows)
 
     def clear(self) -> None:
         """Forget everything: it is in the database now."""

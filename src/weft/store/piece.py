@@ -15,9 +15,9 @@ from weft.model import steps
 from weft.model.ids import NetworkId, NodeName, PortId, Revision
 from weft.model.intent import HistoryEntry, Network, Subnet
 from weft.store import schema as t
-from weft.store.changes import Change, Kind, Op
+from weft.store.changes import Kind, Op
 from weft.store.codec import decode_history, encode
-from weft.store.group import CACHED, HISTORY_TRIMMED_EVERY, ROWS_CACHED, Group, Rows
+from weft.store.group import CACHED, HISTORY_TRIMMED_EVERY, MAX_CACHED, ROWS_CACHED, Group, Rows
 from weft.store.layers import UNKNOWN, Layer, Row
 from weft.store.snapshot import Snapshot, key_columns, shown_columns
 
@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 HISTORY_KEPT = 500
 """Entries of a port's history that are kept at least; a port that flaps forgets how it began."""
+_NOT_MADE: Any = object()
 
 
 class Piece(Snapshot):
@@ -48,7 +49,7 @@ class Piece(Snapshot):
         self._changes: dict[tuple[Kind, str], tuple[Op, tuple[NodeName, ...]]] = {}
         self._undo: list[Callable[[], None]] = []
         self._then: list[Callable[[], None]] = []
-        self._saved: list[PortId] = []
+        self._saved: dict[PortId, None] = {}
         self._told: dict[PortId, list[HistoryEntry]] = {}
         self._counts: dict[tuple[str, str], int] = {}
 
@@ -64,30 +65,26 @@ class Piece(Snapshot):
         """Whether this is a second attempt, after something had a key that is taken."""
         return self._group.careful
 
-    def finish(self) -> tuple[Change, ...]:
-        """Hand everything to the group, under the next revision, and return the changes."""
+    def finish(self) -> None:
+        """Hand everything to the group, under the next revision."""
         for port_id in self._saved:
             self.add_history(HistoryEntry(port_id=port_id, at=self.clock(), actor="api", step=steps.SAVED))
         self._write_history()
-        changes: tuple[Change, ...] = ()
-        if self._changes:
-            revision = Revision(self._group.head + 1)
-            changes = tuple(
-                Change(revision=revision, kind=kind, id=id_, op=op, nodes=nodes)
-                for (kind, id_), (op, nodes) in self._changes.items()
-            )
-            for seq, change in enumerate(changes):
-                self._layer.insert(t.changes, (revision, seq), _log_row(change, seq))
-        if self._group.careful:
-            self._group.write(self._layer)
+        group, revision = self._group, Revision(self._group.head + 1)
+        for seq, ((kind, id_), (op, nodes)) in enumerate(self._changes.items()):
+            row = {"revision": revision, "seq": seq, "kind": kind, "id": id_, "op": op, "nodes": " ".join(nodes)}
+            self._layer.insert(t.changes, (revision, seq), row)
+        if group.careful:
+            group.write(self._layer)
         if self._marked:
             self._connection.release()
-        self._group.counts.update(self._counts)
-        self._group.layer.merge(self._layer)
-        self._group.forget_answers(self._layer)
-        if changes:
-            self._group.advance(changes[0].revision)
-        return changes
+        if self._counts:
+            group.counts.update(self._counts)
+            group.counted.update(self._counts)
+        group.layer.merge(self._layer)
+        group.forget_answers(self._layer)
+        if self._changes:
+            group.advance(revision)
 
     def give_up(self) -> None:
         """Undo all that this work did, before it was handed to the group."""
@@ -129,20 +126,22 @@ class Piece(Snapshot):
     def usage(self, project_id: str, kind: Kind) -> int:
         """Return how many objects of a kind a project has."""
         key = (project_id, kind)
-        for counts in (self._counts, self._group.counts):
-            if key in counts:
-                return counts[key]
-        return super().usage(project_id, kind)
+        found = self._counts.get(key)
+        if found is None:
+            found = self._group.counts.get(key)
+        if found is None:
+            found = self._group.counts[key] = super().usage(project_id, kind)
+        return found
 
     def network(self, id_: NetworkId) -> Network | None:
         """Return a network."""
         ask = super().network
-        return self._kept_answer(t.networks, id_, lambda: ask(id_))
+        return self.made(("network", id_), lambda: ask(id_))
 
     def subnets(self, network_id: NetworkId | None = None) -> list[Subnet]:
         """Return all subnets, or those of a network."""
         ask = super().subnets
-        return self._kept_answer(t.subnets, ("of", network_id), lambda: ask(network_id))
+        return self.made(("subnets", network_id), lambda: ask(network_id))
 
     def row(self, table: sa.Table, *key: Any) -> tuple[Any, ...] | None:
         """Return what a table has under a primary key, as this piece has left it."""
@@ -163,12 +162,17 @@ class Piece(Snapshot):
         """Return the revision that this work will have: the next one if it has changed anything so far."""
         return Revision(self._group.head + bool(self._changes))
 
-    def _kept_answer(self, table: sa.Table, key: Any, ask: Callable[[], T]) -> T:
-        """Return values that were made of rows before, unless rows of the table are held back."""
-        if table in self._layer.dirty or table in self._group.layer.dirty:
-            return ask()
-        answer: T = self._group.answer(table, ("made", key), ask)
-        return answer
+    def made(self, key: Any, make: Callable[[], T]) -> T:
+        """Return a value that `make` makes of rows of CACHED tables alone; it is kept until one of them changes."""
+        if not (self._layer.dirty.isdisjoint(CACHED) and self._group.layer.dirty.isdisjoint(CACHED)):
+            return make()
+        kept = self._kept.made
+        found: T = kept.get(key, _NOT_MADE)
+        if found is _NOT_MADE:
+            if len(kept) >= MAX_CACHED:
+                kept.clear()
+            found = kept[key] = make()
+        return found
 
     def _settle(self) -> None:
         """Write what waits, so that any query sees it."""
@@ -198,8 +202,11 @@ class Piece(Snapshot):
 
     def _note(self, kind: Kind, id_: str, op: Op = Op.PUT, nodes: Iterable[NodeName] = ()) -> None:
         """Note a change; an object that changes several times in one piece of work changes once."""
-        _, before = self._changes.pop((kind, id_), (op, ()))
-        self._changes[kind, id_] = (op, tuple(sorted({*before, *nodes})))
+        key = (kind, id_)
+        if key in self._changes:
+            _, before = self._changes.pop(key)
+            nodes = {*before, *nodes}
+        self._changes[key] = (op, tuple(sorted(nodes)))
 
     def _put(self, table: sa.Table, row: Row, *, fresh: bool = False) -> None:
         """Write a row; `fresh`: it is not there yet, and must not be."""
@@ -217,6 +224,8 @@ class Piece(Snapshot):
         told, self._told = self._told, {}
         for port_id, entries in told.items():
             self._layer.append(t.history, {"port_id": port_id, "body": encode(entries)})
+            if port_id in self._saved:
+                continue  # It begins: there is nothing to cut, and of most ports not much will come.
             grown = self._kept.told.get(port_id, 0) + len(entries)
             if grown >= HISTORY_TRIMMED_EVERY:
                 self._trim_history(port_id)
@@ -236,17 +245,6 @@ class Piece(Snapshot):
 def tables_of(statement: sa.ClauseElement) -> frozenset[sa.Table]:
     """Return the tables that a statement reads."""
     return frozenset(each for each in sa.sql.visitors.iterate(statement) if isinstance(each, sa.Table))
-
-
-def _log_row(change: Change, seq: int) -> Row:
-    return {
-        "revision": change.revision,
-        "seq": seq,
-        "kind": change.kind,
-        "id": change.id,
-        "op": change.op,
-        "nodes": " ".join(change.nodes),
-    }
 
 
 _NEWEST_FIRST = (

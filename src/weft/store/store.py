@@ -43,6 +43,8 @@ MAX_QUEUED = 4096
 """Pieces of work that may wait for the writer; more are refused with Transient."""
 MAX_GROUP = 256
 """Pieces of work in one commit."""
+HANDED_OVER = 32
+"""Pieces of work that the writer is woken for in the midst of a turn of the loop: it begins while others are read."""
 LOG_KEPT = 100_000
 """Revisions that the change log reaches back; a watcher that is further behind reads anew."""
 LOG_COMPACT_EVERY = 1_000
@@ -92,7 +94,11 @@ class Store:
         self._clock = clock
         self._random = random
         self._kept = Kept(random)
-        self._queue: queue.Queue[_Work | None] = queue.Queue(MAX_QUEUED)
+        self._asked: list[_Work] = []
+        """What is to be handed to the writer at the end of this turn of the loop: to wake a thread costs more than a
+        request's own work there, and what comes together is best committed together."""
+        self._queue: queue.SimpleQueue[list[_Work] | None] = queue.SimpleQueue()
+        self._waiting = 0
         self._readers = Readers(engine)
         self._writer = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._connection: Connection | None = None
@@ -139,7 +145,8 @@ class Store:
         self._grown.set()
         if self._polling is not None:
             self._polling.cancel()
-        await asyncio.to_thread(self._queue.put, None)
+        self._hand_over()
+        self._queue.put(None)
         await asyncio.to_thread(self._writer.join)
         await asyncio.to_thread(self._readers.close)
         if self._looking is not None:
@@ -171,11 +178,21 @@ class Store:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if self._closed:
             raise Transient("the store is closed: the server is stopping", retry_after_s=1.0)
-        try:
-            self._queue.put_nowait(_Work(work, future, self._clock()))
-        except queue.Full:
-            raise Transient(f"{MAX_QUEUED} requests are waiting to be written", retry_after_s=1.0) from None
+        if self._waiting >= MAX_QUEUED:
+            raise Transient(f"{MAX_QUEUED} requests are waiting to be written", retry_after_s=1.0)
+        self._waiting += 1
+        self._asked.append(_Work(work, future, self._clock()))
+        if len(self._asked) == 1:
+            self._loop.call_soon(self._hand_over)
+        elif len(self._asked) >= HANDED_OVER:
+            self._hand_over()
         return await future
+
+    def _hand_over(self) -> None:
+        """Give the writer what was asked for; in the loop."""
+        if self._asked:
+            self._queue.put(self._asked)
+            self._asked = []
 
     async def read(self, query: Callable[[Snapshot], T]) -> T:
         """Run `query` on a consistent snapshot in a reader thread and return its result."""
@@ -236,15 +253,15 @@ class Store:
         self._disconnect()
 
     def _next_group(self) -> tuple[list[_Work], bool]:
-        """Wait for work; return all that is there, and whether no more will come."""
+        """Wait for work; return all that is there, about MAX_GROUP at most, and whether no more will come."""
         group: list[_Work] = []
-        work = self._queue.get()
-        while work is not None:
-            group.append(work)
-            if len(group) == MAX_GROUP:
+        works = self._queue.get()
+        while works is not None:
+            group += works
+            if len(group) >= MAX_GROUP:
                 return group, False
             try:
-                work = self._queue.get_nowait()
+                works = self._queue.get_nowait()
             except queue.Empty:
                 return group, False
         return group, True
@@ -334,6 +351,7 @@ class Store:
             self._call_loop(self._wake, None)
 
     def _resolve(self, works: Sequence[_Work]) -> None:
+        self._waiting -= len(works)
         for work in works:
             work.resolve()
 

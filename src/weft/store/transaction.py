@@ -131,14 +131,16 @@ class Transaction(Piece):
             "body": encode(port),
             "life": encode(life),
         }
-        self._put(t.ports, row, fresh=before is None)
         if before is None:
+            self._layer.insert(t.ports, (port.id,), row)
             self._count(Kind.PORT, port.project_id, 1)
+        else:
+            self._layer.update(t.ports, (port.id,), row)
         self._write_addresses(view, before)
         self._write_bindings(view, before)
         self._note(Kind.PORT, port.id, nodes=_nodes(view, before))
         if created:
-            self._saved.append(port.id)
+            self._saved[port.id] = None
 
     def delete_port(self, view: PortView) -> None:
         """Delete a port; its addresses are no longer its own (see rest_address)."""
@@ -157,21 +159,27 @@ class Transaction(Piece):
 
     def _write_addresses(self, view: PortView, before: PortView | None) -> None:
         port = view.port
-        old = set(before.port.fixed_ips) if before else set()
-        for gone in old - set(port.fixed_ips):
-            self._delete(t.fixed_ips, port.network_id, str(gone.address))
+        old = before.port.fixed_ips if before is not None else ()
+        if old == port.fixed_ips:
+            return
+        for gone in old:
+            if gone not in port.fixed_ips:
+                self._delete(t.fixed_ips, port.network_id, str(gone.address))
         for held in port.fixed_ips:
             if held in old:
                 continue
+            address = str(held.address)
             row = {
                 "network_id": port.network_id,
-                "address": str(held.address),
+                "address": address,
                 "subnet_id": held.subnet_id,
                 "port_id": port.id,
             }
-            self._put(t.fixed_ips, row, fresh=True)
+            self._layer.insert(t.fixed_ips, (port.network_id, address), row)
 
     def _write_bindings(self, view: PortView, before: PortView | None) -> None:
+        if not view.life.bindings and (before is None or not before.life.bindings):
+            return
         old = {(b.epoch, b.node) for b in before.life.bindings} if before else set()
         new = {(b.epoch, b.node) for b in view.life.bindings}
         for epoch, _ in old - new:

@@ -4,6 +4,7 @@ A converter takes any JSON value and returns the converted one, or raises Refuse
 """
 
 import ipaddress
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -22,6 +23,8 @@ SCHEMAS: WeakKeyDictionary[Converter, Schema] = WeakKeyDictionary()
 MAX_ITEMS = 1000
 """Of a list in one attribute."""
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A UUID in its normal form, which needs no other."""
 _TRUE = {"true", "1", "yes", "on", "t", "y"}
 _FALSE = {"false", "0", "no", "off", "f", "n"}
 
@@ -114,6 +117,8 @@ def or_none(convert: Converter) -> Converter:
 def identifier(value: object) -> str:
     """Accept a UUID."""
     if isinstance(value, str):
+        if _UUID.fullmatch(value):
+            return value
         try:
             return str(uuid.UUID(value))
         except ValueError:
