@@ -121,7 +121,7 @@ OTHER = Site(
             "site private: no path leads from leaf9, spine9 to spine1, spine2, leaf1, leaf2, leaf3",
         ),
         # Switches and their numbers.
-        (changed("leaf1", role=SwitchRole.TOR), "switch leaf1: role 'tor' is of a three-layer site"),
+        (changed("leaf1", role=SwitchRole.TOR), "switch leaf1: site 'private' has VLAN switches and no core"),
         (changed("leaf1", management=None), "switch leaf1: has no management address; the controller needs one"),
         (
             changed("leaf1", management="192.168.0.11"),

@@ -11,10 +11,25 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from weft.fabric.models import KNOWN_MODELS
-from weft.model.inventory import FabricPools, Inventory, LinkEnd, Node, Site, Switch, SwitchModel, SwitchRole
+from weft.fabric.vlan_checks import vlan_problems
+from weft.fabric.vlan_topology import management_switches
+from weft.model.inventory import (
+    VLAN_ROLES,
+    FabricPools,
+    Inventory,
+    LinkEnd,
+    Node,
+    Site,
+    Switch,
+    SwitchModel,
+    SwitchRole,
+)
 
 LEAF_ROLES = frozenset({SwitchRole.LEAF, SwitchRole.BORDER})
 """Switches that nodes hang on, and that carry VNIs."""
+
+EDGE_ROLES = LEAF_ROLES | {SwitchRole.TOR}
+"""Switches that nodes hang on."""
 
 MANAGEMENT_PREFIXLEN = 24
 """In-band management: one prefix of this length per leaf, taken from the site's pool."""
@@ -134,8 +149,6 @@ def _switches(inventory: Inventory) -> Iterator[Problem]:
     hosts: dict[str, str] = {}
     for switch in inventory.switches:
         where = f"switch {switch.name}"
-        if switch.role is not SwitchRole.SPINE and switch.role not in LEAF_ROLES:
-            yield Problem(where, f"role '{switch.role}' is of a three-layer site; weft builds spine, leaf and border")
         if switch.management is None:
             yield Problem(where, "has no management address; the controller needs one to reach it (host or host:port)")
         elif (other := hosts.setdefault(switch.management, switch.name)) != switch.name:
@@ -192,6 +205,8 @@ def _joined(where: str, a: Switch | Node, b: Switch | Node) -> Iterator[Problem]
     if isinstance(a, Node):
         a, b = b, a
     assert isinstance(a, Switch)
+    if a.role in VLAN_ROLES or (isinstance(b, Switch) and b.role in VLAN_ROLES):
+        return  # weft.fabric.vlan_checks
     if isinstance(b, Node):
         if a.role is SwitchRole.SPINE:
             yield Problem(where, f"hangs node '{b.name}' on the spine '{a.name}'; a node hangs on a leaf")
@@ -205,7 +220,7 @@ def _joined(where: str, a: Switch | Node, b: Switch | Node) -> Iterator[Problem]
 
 def _paths(inventory: Inventory) -> Iterator[Problem]:
     """Every leaf has a way to every other of its site; a leaf that is a site's only switch needs none."""
-    switches: dict[str, Switch] = {switch.name: switch for switch in inventory.switches}
+    switches: dict[str, Switch] = {each.name: each for each in inventory.switches if each.role not in VLAN_ROLES}
     neighbours: dict[str, set[str]] = defaultdict(set)
     for link in inventory.links:
         if link.a.device in switches and link.b.device in switches:
@@ -213,7 +228,7 @@ def _paths(inventory: Inventory) -> Iterator[Problem]:
             neighbours[link.b.device].add(link.a.device)
     for site in dict.fromkeys(switch.site for switch in inventory.switches):
         members = [switch for switch in switches.values() if switch.site == site]
-        if len(members) == 1:
+        if len(members) <= 1:
             continue
         for switch in members:
             wanted = "leaf" if switch.role is SwitchRole.SPINE else "spine"
@@ -286,7 +301,11 @@ def _capacity(inventory: Inventory) -> Iterator[Problem]:
 
 def _site_capacity(inventory: Inventory, site: Site, pools: FabricPools) -> Iterator[Problem]:
     where = f"site {site.name}"
-    switches = {switch.name: switch for switch in inventory.switches if switch.site == site.name}
+    switches = {
+        switch.name: switch
+        for switch in inventory.switches
+        if switch.site == site.name and switch.role not in VLAN_ROLES
+    }
     written = {switch.loopback for switch in switches.values() if switch.loopback is not None}
     free = usable(pools.loopbacks) - sum(loopback in pools.loopbacks for loopback in written)
     wanted = sum(switch.loopback is None for switch in switches.values())
@@ -339,14 +358,20 @@ def management_prefix(address: ipaddress.IPv4Address) -> ipaddress.IPv4Network:
 
 
 def management_leaves(inventory: Inventory) -> dict[str, set[str]]:
-    """Return, per node, the leaves to which it has a link that carries in-band management."""
+    """Return, per node, the leaves to which it has a link that carries in-band management; behind a top-of-rack switch
+    that is the switch that routes its VLAN part's management."""
     devices = _devices(inventory)
+    above_tors = management_switches(inventory)
     leaves: dict[str, set[str]] = defaultdict(set)
     for link in inventory.links:
         for near, far in ((link.a, link.b), (link.b, link.a)):
             leaf, node = devices.get(near.device), devices.get(far.device)
-            if link.management and isinstance(leaf, Switch) and leaf.role in LEAF_ROLES and isinstance(node, Node):
+            if not link.management or not isinstance(leaf, Switch) or not isinstance(node, Node):
+                continue
+            if leaf.role in LEAF_ROLES:
                 leaves[node.name].add(leaf.name)
+            elif leaf.role is SwitchRole.TOR and leaf.site in above_tors:
+                leaves[node.name].add(above_tors[leaf.site])
     return leaves
 
 
@@ -369,4 +394,21 @@ def _valid_asn(asn: int) -> bool:
     return 0 < asn <= MAX_ASN and asn not in RESERVED_ASNS
 
 
-_CHECKS = (_names, _sites, _pools, _mtus, _pool_overlaps, _switches, _links, _paths, _management, _capacity, _models)
+def _vlan_parts(inventory: Inventory) -> Iterator[Problem]:
+    return (Problem(where, message) for where, message in vlan_problems(inventory))
+
+
+_CHECKS = (
+    _names,
+    _sites,
+    _pools,
+    _mtus,
+    _pool_overlaps,
+    _switches,
+    _links,
+    _paths,
+    _management,
+    _capacity,
+    _models,
+    _vlan_parts,
+)

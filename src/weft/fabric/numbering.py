@@ -13,9 +13,10 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from weft.fabric.checks import LEAF_ROLES, MANAGEMENT_PREFIXLEN, Problem, management_leaves, management_prefix
+from weft.fabric.vlan_topology import management_switches
 from weft.model.errors import Invalid
 from weft.model.ids import NodeName, SiteName, SwitchName
-from weft.model.inventory import FabricPools, Inventory, LinkEnd, SwitchRole
+from weft.model.inventory import VLAN_ROLES, FabricPools, Inventory, LinkEnd, SwitchRole
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -48,6 +49,9 @@ class Numbering(msgspec.Struct, frozen=True, kw_only=True):
     """All numbers of an inventory; a node without a management link has none."""
 
     switches: Mapping[SwitchName, SwitchNumbers] = {}
+    """Of the switches that route the fabric; those of a three-layer VLAN part have no such numbers."""
+    vlan_gateways: Mapping[SwitchName, IPv4Interface] = {}
+    """A core's address in the in-band management of its VLAN part's nodes."""
     links: tuple[LinkNumbers, ...] = ()
     nodes: Mapping[NodeName, NodeNumbers] = {}
 
@@ -74,6 +78,12 @@ def number(inventory: Inventory, previous: Numbering | None = None) -> Numbering
                 asn=asns[switch.name], loopback=loopbacks[switch.name], gateway=gateways.get(switch.name)
             )
             for switch in inventory.switches
+            if switch.role not in VLAN_ROLES
+        },
+        vlan_gateways={
+            switch.name: gateways[switch.name]
+            for switch in inventory.switches
+            if switch.role in VLAN_ROLES and switch.name in gateways
         },
         links=links,
         nodes=nodes,
@@ -146,16 +156,17 @@ def _asns(inventory: Inventory, previous: Numbering, found: list[Problem]) -> di
 def _loopbacks(inventory: Inventory, previous: Numbering, found: list[Problem]) -> dict[SwitchName, IPv4Address]:
     giver: _Giver[SwitchName, IPv4Address] = _Giver("switch", "loopback", found)
     pools = _pools(inventory)
-    for switch in inventory.switches:
+    routing = [switch for switch in inventory.switches if switch.role not in VLAN_ROLES]
+    for switch in routing:
         if switch.loopback is not None:
             giver.write(switch.name, switch.loopback)
-    for switch in inventory.switches:
+    for switch in routing:
         if switch.name in previous.switches and switch.loopback is None:
             value = previous.switches[switch.name].loopback
             _check_kept(f"switch {switch.name}", "loopback", value, pools[switch.site].loopbacks, found)
             giver.keep(switch.name, value)
     free = {site: iter(fabric.loopbacks.hosts()) for site, fabric in pools.items()}
-    for switch in inventory.switches:
+    for switch in routing:
         giver.choose(switch.name, free[switch.site])
     return giver.given
 
@@ -163,7 +174,7 @@ def _loopbacks(inventory: Inventory, previous: Numbering, found: list[Problem]) 
 def _links(inventory: Inventory, previous: Numbering, found: list[Problem]) -> tuple[LinkNumbers, ...]:
     giver: _Giver[str, IPv4Network] = _Giver("link", "prefix", found)
     pools = _pools(inventory)
-    site_of = {str(switch.name): switch.site for switch in inventory.switches}
+    site_of = {str(switch.name): switch.site for switch in inventory.switches if switch.role not in VLAN_ROLES}
     before = {(link.a, link.b): link.prefix for link in previous.links}
     ends: dict[str, tuple[LinkEnd, LinkEnd]] = {}
     for link in inventory.links:
@@ -187,9 +198,11 @@ def _gateways(inventory: Inventory, previous: Numbering, found: list[Problem]) -
     """
     giver: _Giver[SwitchName, IPv4Network] = _Giver("switch", "management prefix", found)
     pools = _pools(inventory)
-    leaves = {switch.name: switch for switch in inventory.switches if switch.role in LEAF_ROLES}
     needed = _leaf_of(inventory)
-    had = {name: n.gateway.network for name, n in previous.switches.items() if n.gateway and name in leaves}
+    cores = set(management_switches(inventory).values())
+    leaves = {each.name: each for each in inventory.switches if each.role in LEAF_ROLES or each.name in cores}
+    before = {name: n.gateway for name, n in previous.switches.items() if n.gateway} | {**previous.vlan_gateways}
+    had = {name: gateway.network for name, gateway in before.items() if name in leaves}
     for node in inventory.nodes:
         leaf = needed.get(node.name)
         if leaf is not None and leaf not in had and node.management_address is not None:
@@ -264,6 +277,7 @@ def encode(numbering: Numbering) -> dict[str, Any]:
     }
     return {
         "switches": switches,
+        "vlan_gateways": {name: str(gateway) for name, gateway in numbering.vlan_gateways.items()},
         "links": [{"a": str(link.a), "b": str(link.b), "prefix": str(link.prefix)} for link in numbering.links],
         "nodes": {name: {"address": str(n.address), "gateway": str(n.gateway)} for name, n in numbering.nodes.items()},
     }
@@ -279,6 +293,9 @@ def decode(wire: Mapping[str, Any]) -> Numbering:
                 gateway=IPv4Interface(row["gateway"]) if row["gateway"] else None,
             )
             for name, row in wire["switches"].items()
+        },
+        vlan_gateways={
+            SwitchName(name): IPv4Interface(gateway) for name, gateway in wire.get("vlan_gateways", {}).items()
         },
         links=tuple(
             LinkNumbers(

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from weft.fabric.checks import LEAF_ROLES, Problem, problems
+from weft.fabric.checks import EDGE_ROLES, Problem, problems
+from weft.fabric.vlan_topology import VlanTopology
 from weft.model.ids import NodeName, SiteName, SwitchName
-from weft.model.inventory import Dataplane, FabricPools, Inventory, LinkEnd, Node, Site, Switch
+from weft.model.inventory import Dataplane, FabricPools, Inventory, LinkEnd, Node, Site, Switch, SwitchRole
 
 __all__ = ["NodeLink", "Problem", "SwitchLink", "Topology", "problems"]
 
@@ -38,6 +39,7 @@ class Topology:
 
     def __init__(self, inventory: Inventory) -> None:
         self.inventory = inventory
+        self.vlan = VlanTopology(inventory)
         self.sites: Mapping[SiteName, Site] = {site.name: site for site in inventory.sites}
         self.switches: Mapping[SwitchName, Switch] = {switch.name: switch for switch in inventory.switches}
         self.nodes: Mapping[NodeName, Node] = {node.name: node for node in inventory.nodes}
@@ -94,7 +96,8 @@ class Topology:
         """Return the name of the set of leaves within which a network has one VLAN, or None for a node on no leaf.
 
         Leaves that share a node are in one domain, since the node's uplinks carry the same tags; so are leaves that
-        are joined by a chain of such nodes. A domain is named after its first leaf.
+        are joined by a chain of such nodes. A domain is named after its first leaf. The three-layer VLAN part of a site
+        is one domain as a whole.
         """
         links = self._by_node.get(node)
         return self._domain[links[0].leaf] if links else None
@@ -110,7 +113,7 @@ class Topology:
 
     def _node_link(self, near: LinkEnd, far: LinkEnd, *, management: bool) -> NodeLink | None:
         leaf = self.switches.get(SwitchName(near.device))
-        if leaf is None or leaf.role not in LEAF_ROLES or far.device not in self.nodes:
+        if leaf is None or leaf.role not in EDGE_ROLES or far.device not in self.nodes:
             return None
         node = NodeName(far.device)
         return NodeLink(leaf=leaf.name, interface=near.interface, node=node, nic=far.interface, management=management)
@@ -118,6 +121,10 @@ class Topology:
     def _domains(self) -> dict[SwitchName, str]:
         domain: dict[SwitchName, str] = {}
         for leaf in sorted(self._by_leaf):
+            switch = self.switches[leaf]
+            if switch.role is SwitchRole.TOR:
+                domain[leaf] = vlan_part_domain(switch.site)
+                continue
             stack = [leaf]
             while stack:
                 member = stack.pop()
@@ -125,3 +132,8 @@ class Topology:
                     domain[member] = leaf
                     stack.extend(other for node in self.nodes_of(member) for other in self.leaves_of(node))
         return domain
+
+
+def vlan_part_domain(site: SiteName) -> str:
+    """Return the name of the VLAN domain that a site's three-layer part is; no switch can have it."""
+    return f"vlan/{site}"

@@ -19,7 +19,11 @@ def underlay(topology: Topology, numbering: Numbering, switch: SwitchName) -> Un
     assert pools is not None, f"{switch} is in a site without a fabric"
     numbers = numbering.switches[switch]
     prefixes = {(link.a, link.b): link.prefix for link in numbering.links if switch in (link.a.device, link.b.device)}
-    links = (_link(switch, link, prefixes, numbering) for link in topology.switch_links(switch))
+    links = (
+        _link(switch, link, prefixes, numbering)
+        for link in topology.switch_links(switch)
+        if not topology.vlan.has(link.peer)
+    )
     return Underlay(
         asn=numbers.asn,
         loopback=numbers.loopback,
@@ -52,7 +56,10 @@ def _link(
 def _management(
     topology: Topology, gateway: ipaddress.IPv4Interface | None, switch: SwitchName
 ) -> ManagementSegment | None:
-    interfaces = tuple(link.interface for link in topology.node_links(switch) if link.management)
+    join = topology.vlan.join(topology.switches[switch].site)
+    joined = () if join is None or join.border != switch else (join.border_interface,)
+    nodes = (link.interface for link in topology.node_links(switch) if link.management)
+    interfaces = tuple(sorted((*nodes, *joined)))
     if gateway is None or not interfaces:
         return None
     return ManagementSegment(gateway=gateway, interfaces=interfaces)

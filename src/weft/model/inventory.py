@@ -23,6 +23,10 @@ class SwitchRole(StrEnum):
     TOR = "tor"
 
 
+VLAN_ROLES = frozenset({SwitchRole.TOR, SwitchRole.AGGREGATION, SwitchRole.CORE})
+"""Switches of a three-layer VLAN site, from the nodes upward."""
+
+
 class Dialect(StrEnum):
     """What language a switch is configured in."""
 
@@ -68,6 +72,10 @@ class FabricPools(msgspec.Struct, frozen=True, kw_only=True):
     l3vnis: NumberRange = NumberRange(50000, 59999)
     vlans: NumberRange = NumberRange(100, 3999)
     """VLANs that weft may use on node-facing interfaces; chosen per leaf."""
+    provider_vlans: NumberRange | None = None
+    """VLANs of the three-layer part's networks, the same on all its switches; None: no VLAN networks here."""
+    physical_network: str | None = None
+    """What VLAN networks of the site name as their `provider:physical_network`; None: the site's name."""
     mtu_bytes: int = 9216
     overlay_mtu_bytes: int = 1500
     gateway_mac: str = "00:00:5e:00:01:01"
