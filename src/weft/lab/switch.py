@@ -50,11 +50,14 @@ Subsystem sftp internal-sftp
 """
 
 
-def prepare(name: str, workdir: Path, authorized_key: str) -> None:
+def prepare(name: str, workdir: Path, authorized_key: str, *, vlans: bool = False) -> None:
     """Write what a switch comes with when it leaves the factory; keep what a running one has saved since.
 
-    `authorized_key` is the OpenSSH public key that may log in as root.
+    `authorized_key` is the OpenSSH public key that may log in as root; `vlans`: it is one that runs Open vSwitch.
     """
+    if vlans:
+        (workdir / "etc-openvswitch").mkdir(parents=True, exist_ok=True)
+        (workdir / "etc-openvswitch" / "switching").touch()
     frr, ssh, log = workdir / "etc-frr", workdir / "ssh", workdir / "log"
     for folder in (frr, ssh, log, log / "frr"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -91,6 +94,7 @@ async def boot(
     environment: Mapping[str, str],
     image: Path = IMAGE,
     timeout_s: float = BOOT_TIMEOUT_S,
+    vlans: bool = False,
 ) -> int:
     """Start a switch in the namespace `netns` and wait until it takes logins and its daemons are up; return its pid.
 
@@ -99,7 +103,7 @@ async def boot(
     """
     if not is_current(image):
         raise Permanent(f"there is no current switch image in {image}: run scripts/setup (or scripts/switch-image)")
-    prepare(name, workdir, authorized_key)
+    prepare(name, workdir, authorized_key, vlans=vlans)
     process = _start(netns, command(name, workdir, ssh_address, image), workdir, environment)
     try:
         await ready(process.pid, workdir, timeout_s)

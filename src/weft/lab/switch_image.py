@@ -1,4 +1,4 @@
-"""The image that the lab's switches boot from: Debian 13 with FRR, sshd and iproute2, in a folder.
+"""The image that the lab's switches boot from: Debian 13 with FRR, Open vSwitch, sshd and iproute2, in a folder.
 
 Debian 12's FRR (8.4) loses the router MACs of an L3VNI when a link flaps, so the switches run FRR 10.3 of Debian 13
 whatever the machine itself runs. The folder is shared by all switches and read-only to them; it is built once, and
@@ -21,6 +21,7 @@ IMAGE = Path("/var/lib/weft/switch-image")
 SUITE = "trixie"
 PACKAGES = (
     "frr",
+    "openvswitch-switch",
     "openssh-server",
     "iproute2",
     "bpftool",
@@ -63,7 +64,12 @@ _FILES = {
     "etc/pam.d/frr": (0o644, "auth sufficient pam_permit.so\naccount sufficient pam_permit.so\n"),
     "etc/pam.d/other": (0o644, "auth required pam_deny.so\naccount required pam_deny.so\n"),
 }
-_LINKS = {"usr/bin/sh": "dash", "usr/bin/awk": "gawk", "var/run": "/run"}
+_LINKS = {
+    "usr/bin/sh": "dash",
+    "usr/bin/awk": "gawk",
+    "usr/sbin/ovs-vswitchd": "/usr/lib/openvswitch-switch/ovs-vswitchd",
+    "var/run": "/run",
+}
 _FOLDERS = (
     "dev",
     "proc",
@@ -72,6 +78,7 @@ _FOLDERS = (
     "tmp",
     "root",
     "etc/frr",
+    "etc/openvswitch",
     "etc/ssh",
     "var/lib/frr",
     "var/log/frr",

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Process 1 of a switch of the lab. It gives the switch what a machine of its own would have (root folder, /run, /dev,
 # /sys, bpffs, host name), then keeps FRR's watchfrr and sshd running. It runs in mount, pid, uts and ipc namespaces of its
-# own, which unshare(1) has made: when it dies, every process of the switch dies and every mount is gone.
+# own, which unshare(1) has made: when it dies, every process of the switch dies and every mount is gone. A switch of a VLAN
+# site runs Open vSwitch, too.
 #
 #   switch_init.sh NAME IMAGE WORKDIR SSH_ADDRESS
 #
-# WORKDIR holds what outlives a restart of the switch, as a disk would: etc-frr/, ssh/, log/.
+# WORKDIR holds what outlives a restart of the switch, as a disk would: etc-frr/, ssh/, log/; and etc-openvswitch/ if it
+# switches VLANs.
 set -euo pipefail
 
 power_on() {
@@ -19,6 +21,7 @@ power_on() {
         mount -t tmpfs -o mode=755 tmpfs "$image/$folder"
     done
     mount --bind "$work/etc-frr" "$image/etc/frr"
+    if [[ -d $work/etc-openvswitch ]]; then mount --bind "$work/etc-openvswitch" "$image/etc/openvswitch"; fi
     mount --bind "$work/ssh" "$image/etc/ssh"
     mount --bind "$work/log" "$image/var/log"
     mount -o remount,bind,ro "$image"
@@ -46,6 +49,17 @@ keep() {  # run a program; when it ends, run it again
     while :; do "$@" || true; sleep 0.2; done
 }
 
+switch_vlans() {  # as the package's service does, without its dependence on the machine's init
+    local database=/etc/openvswitch/conf.db socket=/run/openvswitch/db.sock log=/var/log/openvswitch
+    mkdir -p /run/openvswitch "$log"
+    rm -f "/etc/openvswitch/.conf.db.~lock~"
+    [[ -e $database ]] || ovsdb-tool create "$database" /usr/share/openvswitch/vswitch.ovsschema
+    keep ovsdb-server "$database" "--remote=punix:$socket" --pidfile --overwrite-pidfile -vsyslog:off \
+        >>"$log/ovsdb-server.log" 2>&1 &
+    until ovs-vsctl --no-wait --timeout=2 init 2>/dev/null; do sleep 0.05; done
+    keep ovs-vswitchd "unix:$socket" --pidfile --overwrite-pidfile -vsyslog:off >>"$log/ovs-vswitchd.log" 2>&1 &
+}
+
 inside() {
     local address=$1
     export PATH=/usr/sbin:/usr/bin
@@ -56,6 +70,7 @@ inside() {
         export frr_global_options="-w"  # no VRF devices in this kernel: FRR's VRFs are network namespaces
     fi
     keep /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config -o "ListenAddress=$address" >>/var/log/sshd.log 2>&1 &
+    if [[ -e /etc/openvswitch/switching ]]; then switch_vlans & fi
     /usr/lib/frr/watchfrr.sh start all >>/var/log/frr/watchfrr.log 2>&1
     keep /usr/lib/frr/watchfrr --min-restart-interval 1 --max-restart-interval 5 --interval 1 \
         zebra mgmtd bgpd staticd >>/var/log/frr/watchfrr.log 2>&1 &
