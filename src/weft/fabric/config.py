@@ -41,14 +41,14 @@ class Underlay(msgspec.Struct, frozen=True, kw_only=True):
     mtu_bytes: int = 9216
 
 
-class Vrf(msgspec.Struct, frozen=True, order=True, kw_only=True):
+class Vrf(msgspec.Struct, frozen=True, order=True, kw_only=True, gc=False):
     """A tenant's routing table with its L3VNI (RFC 9135, symmetric IRB)."""
 
     name: str
     l3vni: int
 
 
-class Segment(msgspec.Struct, frozen=True, order=True, kw_only=True):
+class Segment(msgspec.Struct, frozen=True, order=True, kw_only=True, gc=False):
     """An L2VNI on this switch; with a VRF and gateways if its network is routed."""
 
     vni: int
@@ -57,7 +57,7 @@ class Segment(msgspec.Struct, frozen=True, order=True, kw_only=True):
     mtu_bytes: int = 1500
 
 
-class Attachment(msgspec.Struct, frozen=True, order=True, kw_only=True):
+class Attachment(msgspec.Struct, frozen=True, order=True, kw_only=True, gc=False):
     """Frames with `vlan` on `interface` belong to `vni`; vlan 0: untagged frames (bare metal)."""
 
     interface: str

@@ -187,6 +187,10 @@ class FabricIntent:
         nodes = self._placement.nodes(switch, network_id)
         return [binding for node in nodes for binding in self._placement.bindings(node, network_id)]
 
+    def bindings_at(self, node: NodeName, network_id: NetworkId) -> list[Binding]:
+        """Return the bindings of one network on a node."""
+        return self._placement.bindings(node, network_id)
+
     def networks_on(self, switch: SwitchName) -> list[NetworkId]:
         """Return the networks of which a leaf has bindings."""
         return self._placement.networks(switch)
@@ -272,8 +276,14 @@ class FabricIntent:
         segment = self.segment(network_id)
         if segment is None:
             return None
-        carriages = (self.carriage(switch, node, network_id) for node in self._placement.nodes(switch, network_id))
-        attachments = tuple(each for carriage in carriages if carriage is not None for each in carriage.attachments)
+        vni = segment[0].vni
+        attachments = tuple(
+            Attachment(interface=link.interface, vlan=vlan, vni=vni)
+            for node in self._placement.nodes(switch, network_id)
+            if (vlan := self._vlan(node, network_id)) is not None and not self._closed(node, network_id)
+            for link in self.topology.edge_links(node)
+            if link.leaf == switch
+        )
         return Part(*segment, attachments) if attachments else None
 
     def _segment(self, network_id: NetworkId) -> tuple[Segment, Vrf | None] | None:
@@ -313,10 +323,14 @@ class FabricIntent:
         row = self._vlans.get((domain, network_id)) if domain is not None else None
         return row.vlan if row is not None else None
 
+    def _is_bare_metal(self, node: NodeName) -> bool:
+        known = self.topology.nodes.get(node)
+        return known is not None and known.dataplane is Dataplane.NONE
+
     def _closed(self, node: NodeName, network_id: NetworkId) -> bool:
         """Tell whether all ports of a network on a bare-metal server are administratively down: nobody but the leaf
         can cut it off."""
-        if self.topology.nodes[node].dataplane is not Dataplane.NONE:
+        if not self._is_bare_metal(node):
             return False
         ports = (self._ports[binding.port_id][0] for binding in self._placement.bindings(node, network_id))
         return not any(port.admin_state_up for port in ports)
@@ -326,27 +340,29 @@ class FabricIntent:
     def _changed(self, network_id: NetworkId) -> Touched:
         """A network's segment has to be made again, and with it what its leaves shall be."""
         self._segments.pop(network_id, None)
-        return self._stale(network_id, self._placement.leaves(network_id))
+        leaves = self._placement.leaves(network_id)
+        self._stale(network_id, leaves)
+        return leaves
 
-    def _stale(self, network_id: NetworkId, switches: Touched) -> Touched:
+    def _stale(self, network_id: NetworkId, switches: Iterable[SwitchName]) -> None:
         for switch in switches:
             self._configs.pop(switch, None)
             self._stale_parts[switch].add(network_id)
-        return switches
 
     def _router_changed(self, router_id: RouterId) -> Touched:
         return set().union(*(self._changed(network_id) for network_id in self._networks_of_router.get(router_id, ())))
 
     def _gateway_changed(self, port: Port) -> Touched:
         """A port that may hold a gateway's address has another address."""
-        interfaces = self._interfaces.get(port.network_id, {})
-        if any(interface.port_id == port.id for interface in interfaces.values()):
-            return self._changed(port.network_id)
+        for interface in self._interfaces.get(port.network_id, {}).values():
+            if interface.port_id == port.id:
+                return self._changed(port.network_id)
         return set()
 
     def _vlan_changed(self, domain: str, network_id: NetworkId) -> Touched:
         leaves = {leaf for leaf in self._placement.leaves(network_id) if self.topology.domain_of(leaf) == domain}
-        return self._stale(network_id, leaves)
+        self._stale(network_id, leaves)
+        return leaves
 
     def _place(self, network_id: NetworkId, bindings: Iterable[Binding]) -> Touched:
         return self._moved(network_id, bindings, self._placement.add)
@@ -360,11 +376,10 @@ class FabricIntent:
         """Only the first or last binding of a network on a node changes what its leaves shall be; but all touch."""
         touched: Touched = set()
         for binding in bindings:
-            leaves = set(self.topology.leaves_of(binding.node))
-            known = self.topology.nodes.get(binding.node)
-            if move(network_id, binding) or (known is not None and known.dataplane is Dataplane.NONE):
+            leaves = self.topology.leaves_of(binding.node)
+            if move(network_id, binding) or self._is_bare_metal(binding.node):
                 self._stale(network_id, leaves)
-            touched |= leaves
+            touched.update(leaves)
         return touched
 
 

@@ -25,13 +25,15 @@ class Placement:
     def add(self, network: NetworkId, binding: Binding) -> bool:
         """Put a binding on its node; return True if it is the first of the network there."""
         place = (binding.node, network)
-        first = place not in self._bindings
-        self._bindings.setdefault(place, {})[binding.port_id, binding.epoch] = binding
-        if first:
-            for leaf in self._topology.leaves_of(binding.node):
-                self._nodes[leaf].setdefault(network, set()).add(binding.node)
-                self._leaves[network].add(leaf)
-        return first
+        there = self._bindings.get(place)
+        if there is not None:
+            there[binding.port_id, binding.epoch] = binding
+            return False
+        self._bindings[place] = {(binding.port_id, binding.epoch): binding}
+        for leaf in self._topology.leaves_of(binding.node):
+            self._nodes[leaf].setdefault(network, set()).add(binding.node)
+            self._leaves[network].add(leaf)
+        return True
 
     def remove(self, network: NetworkId, binding: Binding) -> bool:
         """Take a binding from its node; return True if it was the last of the network there."""

@@ -14,7 +14,7 @@ from weft.fabric.plan import (
     SetUnderlay,
     Step,
 )
-from weft.model.ids import NetworkId, SwitchName
+from weft.model.ids import NetworkId, NodeName, SwitchName
 from weft.model.intent import Binding
 
 MAX_NAMED = 2
@@ -24,6 +24,7 @@ MAX_NAMED = 2
 def reasons(intent: FabricIntent, switch: SwitchName) -> Reasons:
     """Return what tells the reason of a step on a switch. Costs nothing until it is asked."""
     network_of: dict[int, NetworkId] = {}
+    node_at: dict[str, NodeName] = {}
 
     def by_vni(vni: int) -> NetworkId | None:
         if not network_of:
@@ -32,6 +33,12 @@ def reasons(intent: FabricIntent, switch: SwitchName) -> Reasons:
                 if found is not None:
                     network_of[found[0].vni] = network_id
         return network_of.get(vni)
+
+    def ports_behind(attachment: Attachment) -> str:
+        if not node_at:
+            node_at.update({link.interface: link.node for link in intent.topology.node_links(switch)})
+        network_id, node = by_vni(attachment.vni), node_at.get(attachment.interface)
+        return "" if network_id is None or node is None else _ports(intent, intent.bindings_at(node, network_id))
 
     def reason(step: Step) -> str:
         match step:
@@ -43,8 +50,7 @@ def reasons(intent: FabricIntent, switch: SwitchName) -> Reasons:
                 network_id = by_vni(segment.vni)
                 return _ports(intent, intent.bindings_of(switch, network_id)) if network_id is not None else ""
             case AddAttachment(attachment):
-                network_id = by_vni(attachment.vni)
-                return _attachment(intent, switch, network_id, attachment) if network_id is not None else ""
+                return ports_behind(attachment)
             case _:
                 return "no port needs it" if step.op == "remove" else ""
 
@@ -62,12 +68,6 @@ def _vrf(intent: FabricIntent, switch: SwitchName, vrf: str) -> str:
     router = intent.routers_of(networks[0])[0]
     names = [network.name or network.id for network in map(intent.network, networks) if network is not None]
     return f"router {router.name or router.id}, {_counted('network', names)}"
-
-
-def _attachment(intent: FabricIntent, switch: SwitchName, network_id: NetworkId, attachment: Attachment) -> str:
-    nodes = {link.node for link in intent.topology.node_links(switch) if link.interface == attachment.interface}
-    bindings = [binding for binding in intent.bindings_of(switch, network_id) if binding.node in nodes]
-    return _ports(intent, bindings)
 
 
 def _ports(intent: FabricIntent, bindings: list[Binding]) -> str:

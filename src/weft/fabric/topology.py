@@ -16,7 +16,7 @@ from weft.model.inventory import Dataplane, FabricPools, Inventory, LinkEnd, Nod
 __all__ = ["NodeLink", "Problem", "SwitchLink", "Topology", "problems"]
 
 
-class NodeLink(msgspec.Struct, frozen=True, order=True, kw_only=True):
+class NodeLink(msgspec.Struct, frozen=True, order=True, kw_only=True, gc=False):
     """A cable between a leaf and a node, seen from the leaf."""
 
     leaf: SwitchName
@@ -26,7 +26,7 @@ class NodeLink(msgspec.Struct, frozen=True, order=True, kw_only=True):
     management: bool = True
 
 
-class SwitchLink(msgspec.Struct, frozen=True, order=True, kw_only=True):
+class SwitchLink(msgspec.Struct, frozen=True, order=True, kw_only=True, gc=False):
     """A cable between two switches, seen from one of them."""
 
     interface: str
@@ -57,8 +57,15 @@ class Topology:
                     )
                     by_switch[SwitchName(near.device)].append(peer)
         self._by_node = {node: tuple(sorted(links)) for node, links in by_node.items()}
+        self._by_edge = {
+            node: tuple(link for link in links if not (link.management and self._is_bare_metal(node)))
+            for node, links in self._by_node.items()
+        }
         self._by_leaf = {leaf: tuple(sorted(links)) for leaf, links in by_leaf.items()}
         self._by_switch = {switch: tuple(sorted(links)) for switch, links in by_switch.items()}
+        self._leaves = {
+            node: tuple(dict.fromkeys(link.leaf for link in links)) for node, links in self._by_node.items()
+        }
         self._domain = self._domains()
 
     def leaf_links(self, node: NodeName) -> tuple[NodeLink, ...]:
@@ -71,14 +78,11 @@ class Topology:
         These are all its leaf links; but the untagged frames of a bare-metal server are its network's, so on it a
         link whose untagged frames are in-band management can carry none.
         """
-        links = self.leaf_links(node)
-        if node in self.nodes and self.nodes[node].dataplane is Dataplane.NONE:
-            return tuple(link for link in links if not link.management)
-        return links
+        return self._by_edge.get(node, ())
 
     def leaves_of(self, node: NodeName) -> tuple[SwitchName, ...]:
         """Return the leaves that a node hangs on."""
-        return tuple(dict.fromkeys(link.leaf for link in self.leaf_links(node)))
+        return self._leaves.get(node, ())
 
     def nodes_of(self, leaf: SwitchName) -> tuple[NodeName, ...]:
         """Return the nodes that hang on a leaf."""
@@ -110,6 +114,9 @@ class Topology:
         """Return the number pools of a site's fabric; None for an unknown site or one without switches of ours."""
         found = self.sites.get(site)
         return found.fabric if found else None
+
+    def _is_bare_metal(self, node: NodeName) -> bool:
+        return node in self.nodes and self.nodes[node].dataplane is Dataplane.NONE
 
     def _node_link(self, near: LinkEnd, far: LinkEnd, *, management: bool) -> NodeLink | None:
         leaf = self.switches.get(SwitchName(near.device))

@@ -1,6 +1,8 @@
 """The logical side: what tenants ask for. Routers (VRFs), networks, subnets, ports, and ports' bindings.
 
-Times are Unix time in seconds. `project_id` is the tenant that owns the object.
+Times are Unix time in seconds. `project_id` is the tenant that owns the object. Values of which there are as many as
+ports are left out of garbage collection (gc=False): they are frozen, so they form no cycles, and a collection that
+looked at a million of them would stop the process for a second.
 """
 
 from collections.abc import Mapping
@@ -154,7 +156,7 @@ class Subnet(Owned, frozen=True, kw_only=True):
         return self.ipv6_address_mode in _FOLLOWING_MACS or self.ipv6_ra_mode in _FOLLOWING_MACS
 
 
-class RouterInterface(msgspec.Struct, frozen=True, kw_only=True):
+class RouterInterface(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A subnet attached to a router; `port_id` holds the gateway's address on it."""
 
     router_id: RouterId
@@ -163,14 +165,14 @@ class RouterInterface(msgspec.Struct, frozen=True, kw_only=True):
     port_id: PortId
 
 
-class FixedIp(msgspec.Struct, frozen=True):
+class FixedIp(msgspec.Struct, frozen=True, gc=False):
     """An address of a port, and the subnet it is from."""
 
     subnet_id: SubnetId
     address: IPAddress
 
 
-class AddressPair(msgspec.Struct, frozen=True):
+class AddressPair(msgspec.Struct, frozen=True, gc=False):
     """An address or prefix that a port may use besides its own, as the sender of what it says."""
 
     ip_address: str
@@ -194,7 +196,7 @@ class PreparedBinding(msgspec.Struct, frozen=True):
     profile: Mapping[str, object] = {}
 
 
-class Port(Owned, frozen=True, kw_only=True, omit_defaults=True):
+class Port(Owned, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is an instance's own for life: a name, a MAC, addresses, an owner, labels. Outlives its bindings.
 
     What becomes of it on which node is its weft.ports.lifecycle.Lifecycle.
@@ -221,7 +223,7 @@ class Port(Owned, frozen=True, kw_only=True, omit_defaults=True):
     """Its bindings that Neutron calls inactive."""
 
 
-class LeafVlan(msgspec.Struct, frozen=True, kw_only=True):
+class LeafVlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The VLAN that stands for a network on the node-facing interfaces of one VLAN domain.
 
     A domain is a set of leaves that share nodes (one leaf, or an MLAG pair), named after its first leaf; see
@@ -234,7 +236,7 @@ class LeafVlan(msgspec.Struct, frozen=True, kw_only=True):
     released_at: float | None = None
 
 
-class Binding(msgspec.Struct, frozen=True, kw_only=True):
+class Binding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A port on a node, in one epoch. Draining: a newer epoch exists, and this one is being taken away."""
 
     port_id: PortId
@@ -247,7 +249,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     profile: Mapping[str, object] = {}
 
 
-class Realization(msgspec.Struct, frozen=True, kw_only=True):
+class Realization(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one realizer has done for one binding epoch."""
 
     port_id: PortId

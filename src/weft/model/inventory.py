@@ -123,7 +123,7 @@ class SwitchModel(msgspec.Struct, frozen=True, kw_only=True):
     """The document that says so."""
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class Node(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A host that instances run on, or a bare-metal server that is one."""
 
     name: NodeName
@@ -133,7 +133,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     """Its address in its leaf's management prefix; chosen by weft if left out."""
 
 
-class LinkEnd(msgspec.Struct, frozen=True, order=True):
+class LinkEnd(msgspec.Struct, frozen=True, order=True, gc=False):
     """One interface of one device (switch or node), written ``device:interface``."""
 
     device: str
@@ -143,7 +143,7 @@ class LinkEnd(msgspec.Struct, frozen=True, order=True):
         return f"{self.device}:{self.interface}"
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
+class Link(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A cable. The two ends are of two different devices; at least one is a switch.
 
     `management` holds for links to nodes: untagged frames on it belong to the leaf's management prefix. It is off
