@@ -8,6 +8,7 @@ import ipaddress
 
 import msgspec
 
+from weft.fabric.vlan_config import VlanSwitching
 from weft.model.addresses import IPInterface
 from weft.model.ids import SwitchName
 
@@ -75,3 +76,6 @@ class SwitchConfig(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[Segment, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     gateway_mac: str = "00:00:5e:00:01:01"
+    vlan: VlanSwitching | None = None
+    """Of a switch of a three-layer VLAN site, which has no underlay; None on all others, and when observed on one that
+    switches nothing yet."""

@@ -9,7 +9,7 @@ from weft.fabric.config import SwitchConfig
 from weft.fabric.plan import SwitchPlan
 from weft.model.errors import Permanent
 from weft.model.ids import SwitchName
-from weft.model.inventory import Dialect, Switch
+from weft.model.inventory import VLAN_ROLES, Dialect, Switch
 
 
 class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +90,10 @@ def driver_for(switch: Switch, settings: DriverSettings) -> SwitchDriver:
         raise Permanent(
             f"switch {switch.name}: weft has no driver for dialect '{switch.dialect.value}' yet; it has frr"
         )
+    if switch.role in VLAN_ROLES:
+        from weft.switches.openvswitch.driver import OpenVswitchDriver  # noqa: PLC0415 - as below
+
+        return OpenVswitchDriver(SwitchName(switch.name), switch.management, settings)
     from weft.switches.frr.driver import FrrDriver  # noqa: PLC0415 - a driver's libraries load with its first switch
 
     return FrrDriver(SwitchName(switch.name), switch.management, settings)

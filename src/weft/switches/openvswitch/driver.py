@@ -1,0 +1,74 @@
+"""The driver of Linux switches that switch VLANs: observe, plan's apply, over one SSH connection and two scripts."""
+
+import structlog
+
+from weft.fabric.config import SwitchConfig
+from weft.fabric.plan import SwitchPlan
+from weft.model.errors import Permanent, Transient
+from weft.model.ids import SwitchName
+from weft.switches.driver import DriverSettings, Facts, Observed
+from weft.switches.openvswitch import scripts
+from weft.switches.openvswitch.reading import Reading, read
+from weft.switches.ssh import SshSession
+
+RETRY_AFTER_S = 1.0
+LAYOUT = "openvswitch"
+
+log = structlog.get_logger()
+
+
+class VlanObserved(Observed, frozen=True, kw_only=True):
+    """What was read, with what apply needs of it."""
+
+    reading: Reading
+
+
+class OpenVswitchDriver:
+    """Drives one VLAN switch; see weft.switches.driver.SwitchDriver."""
+
+    def __init__(self, name: SwitchName, management: str, settings: DriverSettings) -> None:
+        self._name = name
+        self._session = SshSession(name, management, settings)
+        self._gateway_mac = SwitchConfig(name=name, underlay=None).gateway_mac
+        """What was last applied: it leaves no trace on a switch without gateways."""
+
+    async def observe(self) -> VlanObserved:
+        """Return what the switch is, read from it now."""
+        done = await self._session.run(scripts.observe())
+        reading = read(done.output)
+        if reading is None:
+            said = _said(done.errors) or "the answer was cut off"
+            raise Transient(f"switch {self._name}: Open vSwitch is not ready: {said}", retry_after_s=RETRY_AFTER_S)
+        mac = self._gateway_mac if reading.gateway_mac is None else reading.gateway_mac
+        return VlanObserved(
+            config=SwitchConfig(name=self._name, underlay=None, vlan=reading.switching, gateway_mac=mac),
+            facts=Facts(layout=LAYOUT),
+            drift=reading.drift,
+            reading=reading,
+        )
+
+    async def apply(self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed) -> None:
+        """Make the switch what is desired, from what was observed."""
+        if desired.vlan is None:
+            raise Permanent(f"switch {self._name}: a configuration without VLANs cannot be applied to a VLAN switch")
+        seen = observed if isinstance(observed, VlanObserved) else await self.observe()
+        unlike = seen.config.gateway_mac != desired.gateway_mac
+        before = None if unlike else seen.reading.switching
+        script = scripts.apply(desired.vlan, before, seen.reading.ports, desired.gateway_mac)
+        self._gateway_mac = desired.gateway_mac
+        log.debug("switch_apply", switch=self._name, steps=len(plan.steps))
+        done = await self._session.run(script)
+        if done.status == 0:
+            return
+        said = _said(done.errors)
+        if scripts.REJECTED in done.errors:
+            raise Permanent(f"switch {self._name} refused the configuration: {said}")
+        raise Transient(f"switch {self._name}: {said}", retry_after_s=RETRY_AFTER_S)
+
+    async def close(self) -> None:
+        """Give the connection up."""
+        await self._session.close()
+
+
+def _said(errors: str) -> str:
+    return " / ".join(line.strip() for line in errors.strip().splitlines()[-5:])
