@@ -6,7 +6,8 @@ only there if something differs.
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -17,8 +18,14 @@ VXLAN_PORT = 4789  # RFC 7348
 LAST_METRIC = 4278198272  # higher than any that FRR uses; from the kernel's documentation of VRF devices
 DOOMED_GROUP = 2003133044
 """The number of the links' group (IFLA_GROUP) that is deleted; any that nobody else uses."""
+MAX_PREFIXES_KEPT = 8192
+"""Addresses whose prefixes are remembered: those of a full leaf, twice."""
 _DEFAULTS = ("default", "::/0")
 _MASTERS = frozenset({"bridge", "vrf"})
+
+
+Ordered = Sequence[tuple[Where, Link]]
+"""A table's links in the order of their places."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -54,21 +61,23 @@ def link_changes(have: Table, want: Table) -> LinkChanges:
     made = {where for where, link in want.items() if _must_be_made(where, link, have)}
     made |= {link.peer for where, link in want.items() if link.peer and where in made}
     doomed = {where for where, link in have.items() if link.is_marked and not link.is_veth_end and where not in want}
-    early = {where for where in doomed if _is_in_the_way(where, have[where], want, made)}
+    ordered = sorted(want.items(), key=lambda item: item[0])
+    taken = _Taken(want, made) if doomed else None
+    early = {where for where in doomed if taken is not None and taken.collides(where, have[where])}
     early |= {where for where in made if where in have and want[where].kind}
     present = {where: link for where, link in have.items() if where not in made}
     orphaned = {link.name for (space, _), link in have.items() if (space, link.name) in made and link.kind in _MASTERS}
     return LinkChanges(
         first=_deletions(early),
-        masters=_batches("ip", _of(want, made, present, orphaned, masters=True)),
+        masters=_batches("ip", _of(ordered, made, present, orphaned, masters=True)),
         links=_batches(
             "ip", (((OWN_SPACE, where[1]), _create(where, want[where])) for where in _new_links(want, made))
         ),
         ports=(
-            *_batches("ip", _of(want, made, present, orphaned, masters=False)),
+            *_batches("ip", _of(ordered, made, present, orphaned, masters=False)),
             *_batches("ip", ((where, [f"link set {where[1]} nomaster"]) for where in _left_ports(have, want, doomed))),
-            *_batches("bridge", _vlan_lines(want, present)),
-            *_batches("ip", _late_ups(want, present)),
+            *_batches("bridge", _vlan_lines(ordered, present)),
+            *_batches("ip", _late_ups(ordered, present)),
         ),
         last=_deletions(doomed - early),
         made=frozenset(made),
@@ -93,21 +102,35 @@ def _must_be_made(where: Where, link: Link, have: Table) -> bool:
     return any(getattr(link, field) not in (None, getattr(present, field)) for field in fixed)
 
 
-def _is_in_the_way(where: Where, link: Link, want: Table, made: set[Where]) -> bool:
-    fresh = [want[each] for each in made if each in want]
-    if any(link.name == each.name for each in fresh):
-        return True
-    if link.vni is not None and any(link.vni == each.vni for each in fresh):
-        return True
-    if link.vlan_id is not None and any((link.vlan_id, link.lower) == (each.vlan_id, each.lower) for each in fresh):
-        return True
-    wanted = [address for (space, _), each in want.items() if space == where[0] for address in each.addresses or ()]
-    return any(_overlap(one, other) for one in link.addresses or () for other in wanted)
+class _Taken:
+    """What links that are to be made, and addresses that are wanted, need free: an index, so that a switch of which
+    all changes costs no more than what changes."""
+
+    def __init__(self, want: Table, made: set[Where]) -> None:
+        fresh = [want[where] for where in made if where in want]
+        self._names = {link.name for link in fresh}
+        self._vnis = {link.vni for link in fresh if link.vni is not None}
+        self._vlans = {(link.vlan_id, link.lower) for link in fresh if link.vlan_id is not None}
+        self._prefixes: dict[Space, list[str]] = {}
+        for (space, _), link in want.items():
+            self._prefixes.setdefault(space, []).extend(link.addresses or ())
+
+    def collides(self, where: Where, link: Link) -> bool:
+        """Tell whether a link that goes is in the way of what comes."""
+        if link.name in self._names or link.vni in self._vnis or (link.vlan_id, link.lower) in self._vlans:
+            return True
+        wanted = self._prefixes.get(where[0], ())
+        return any(_overlap(one, other) for one in link.addresses or () for other in wanted)
 
 
 def _overlap(one: str, other: str) -> bool:
-    a, b = ipaddress.ip_interface(one).network, ipaddress.ip_interface(other).network
+    a, b = _prefix(one), _prefix(other)
     return a.version == b.version and a.overlaps(b)
+
+
+@lru_cache(maxsize=MAX_PREFIXES_KEPT)
+def _prefix(address: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_interface(address).network
 
 
 def _new_links(want: Table, made: set[Where]) -> list[Where]:
@@ -115,9 +138,9 @@ def _new_links(want: Table, made: set[Where]) -> list[Where]:
 
 
 def _of(
-    want: Table, made: set[Where], present: Table, orphaned: set[str], *, masters: bool
+    ordered: Ordered, made: set[Where], present: Table, orphaned: set[str], *, masters: bool
 ) -> Iterator[tuple[Where, list[str]]]:
-    for where, link in sorted(want.items(), key=lambda item: item[0]):
+    for where, link in ordered:
         if (link.kind in _MASTERS) == masters:
             there = present.get(where)
             if there is not None and there.master in orphaned:
@@ -180,8 +203,8 @@ def _comes_up_late(link: Link) -> bool:
     return link.kind == "vlan" or (link.kind == "vxlan" and link.vlans is not None)
 
 
-def _late_ups(want: Table, present: Table) -> Iterator[tuple[Where, list[str]]]:
-    for where, link in sorted(want.items(), key=lambda item: item[0]):
+def _late_ups(ordered: Ordered, present: Table) -> Iterator[tuple[Where, list[str]]]:
+    for where, link in ordered:
         if _comes_up_late(link) and (lines := _up(link, present.get(where))):
             yield where, lines
 
@@ -226,8 +249,8 @@ def _left_ports(have: Table, want: Table, doomed: set[Where]) -> list[Where]:
     )
 
 
-def _vlan_lines(want: Table, present: Table) -> Iterator[tuple[Where, list[str]]]:
-    for where, link in sorted(want.items(), key=lambda item: item[0]):
+def _vlan_lines(ordered: Ordered, present: Table) -> Iterator[tuple[Where, list[str]]]:
+    for where, link in ordered:
         if link.vlans is not None:
             there = present[where].vlans or frozenset() if where in present else frozenset()
             own = " self" if link.kind == "bridge" else ""
