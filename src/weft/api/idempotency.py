@@ -10,7 +10,7 @@
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from weft.api.answers import JsonAnswer
 from weft.intent.kept_answers import KeptAnswer, keep_answer, kept_answer, same_request
 from weft.intent.operations import Asked, Operation, OperationState, accept, answer_of, finish, operation_of
 from weft.model.errors import Conflict, Invalid
+from weft.model.ids import PortId
 from weft.store import Store, Transaction
 
 MAX_KEY_LENGTH = 255
@@ -43,17 +44,23 @@ T = TypeVar("T")
 
 
 async def once(
-    store: Store, request: Request, body: object, work: Callable[[Transaction], T], answer: Callable[[T], Response]
+    store: Store,
+    request: Request,
+    body: object,
+    work: Callable[[Transaction], T],
+    answer: Callable[[T], Response],
+    *,
+    ports: Sequence[PortId] = (),
 ) -> Response:
     """Do `work` and return its `answer`; once, however often the request comes, if it asks for that.
 
-    `body` is the request's, decoded; None for none. Raises what `work` raises, and Invalid for a key that is none, or
-    that was used for another request.
+    `body` is the request's, decoded; None for none. `ports` are those that `work` will ask for (Store.transact).
+    Raises what `work` raises, and Invalid for a key that is none, or that was used for another request.
     """
     if (running := request.scope.get(RUNNING)) is not None:
         return await _insisted(store, lambda tx: _end(tx, operation_of(tx, running), work, answer))
     if not any(name in _ASKING for name, _ in request.scope["headers"]):
-        return answer(await _insisted(store, work))
+        return answer(await _insisted(store, work, ports))
 
     asked = _asked(request, body) if _wants_async(request) else None
 
@@ -84,11 +91,11 @@ def shown(operation: Operation, kept: KeptAnswer | None) -> dict[str, object]:
     }
 
 
-async def _insisted(store: Store, work: Callable[[Transaction], T]) -> T:
+async def _insisted(store: Store, work: Callable[[Transaction], T], ports: Sequence[PortId] = ()) -> T:
     """Do work that claims a unique key, again if the claim is lost: then what the winner left is found."""
     for _ in range(MAX_ATTEMPTS - 1):
         try:
-            return await store.transact(work)
+            return await store.transact(work, ports=ports)
         except Conflict as conflict:
             if conflict.kind != "UniqueKeyInUse":
                 raise

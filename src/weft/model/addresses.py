@@ -3,13 +3,24 @@
 import ipaddress
 import re
 import socket
-from typing import NewType
+from abc import ABCMeta
+from typing import TYPE_CHECKING, NewType
 
 from weft.model.errors import Invalid
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-IPInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+if TYPE_CHECKING:
+    IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+    IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+    IPInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+else:
+    # Classes that both families are of: a decoder cannot choose among members of a union that are all written as text.
+    IPAddress = ABCMeta("IPAddress", (), {})
+    IPNetwork = ABCMeta("IPNetwork", (), {})
+    IPInterface = ABCMeta("IPInterface", (), {})
+    for version in ("IPv4", "IPv6"):
+        IPAddress.register(getattr(ipaddress, f"{version}Address"))
+        IPNetwork.register(getattr(ipaddress, f"{version}Network"))
+        IPInterface.register(getattr(ipaddress, f"{version}Interface"))
 
 Mac = NewType("Mac", str)
 """A MAC address as six lower-case hexadecimal octets joined by colons."""

@@ -1,6 +1,6 @@
 """What the store needs of a database engine; sqlite.py and postgresql.py have it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -71,8 +71,13 @@ class Engine(Protocol):
         """Give up what only one process may hold."""
 
 
-def conflict_clause(table: sa.Table, names: Sequence[str]) -> str:
-    """Return what makes an INSERT replace the row that has its key; both engines know it."""
+def conflict_clause(table: sa.Table, replaced: frozenset[str] | None) -> str:
+    """Return what makes an INSERT replace these columns of the row that has its key; None: there is no such row.
+
+    Both engines know it.
+    """
+    if replaced is None:
+        return ""
     keys = [column.name for column in table.primary_key]
-    rest = ",".join(f"{name}=excluded.{name}" for name in names if name not in keys)
+    rest = ",".join(f"{name}=excluded.{name}" for name in sorted(replaced) if name not in keys)
     return f" ON CONFLICT ({','.join(keys)}) DO UPDATE SET {rest}" if rest else " ON CONFLICT DO NOTHING"

@@ -1,6 +1,6 @@
 """A group: pieces of work that share one commit, one connection, and what was read and written so far."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -66,10 +66,16 @@ class Group:
         self.counted: set[tuple[str, str]] = set()
         """Where it has changed."""
         self.head = Snapshot(connection, engine.dialect).revision()
+        self.ports: dict[str, tuple[Any, ...]] = {}
+        """Rows of ports that were read for several pieces at once, and that nobody has written since."""
 
     def snapshot(self) -> Snapshot:
         """Return reads of what is in the database, which knows nothing of rows held back."""
         return Snapshot(self.connection, self.engine.dialect)
+
+    def look_ahead(self, ids: Iterable[PortId]) -> None:
+        """Read ports that pieces will ask for, all at once: on a server, each question costs a way there and back."""
+        self.ports.update(self.snapshot().port_rows(sorted(set(ids))))
 
     def write(self, layer: Layer) -> None:
         """Write a layer into the database.
@@ -77,6 +83,10 @@ class Group:
         Raises the engine's `duplicate` if a key is taken; in a careful group, Conflict that says which.
         """
         self.forget_answers(layer)
+        if self.ports and t.ports in layer.dirty:
+            for changed in (layer.updates, layer.deletes):
+                for (id_,) in changed.get(t.ports, ()):
+                    self.ports.pop(id_, None)
         if not self.careful:
             self.connection.write(layer)
         else:

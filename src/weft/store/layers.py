@@ -23,6 +23,7 @@ class Unknown(Enum):
 
 
 UNKNOWN = Unknown.UNKNOWN
+_EVERY = frozenset({"*"})
 _APPENDED = "appended"
 _appended = itertools.count()
 
@@ -34,6 +35,8 @@ class Layer:
         self.inserts: defaultdict[sa.Table, dict[Key, Row]] = defaultdict(dict)
         self.updates: defaultdict[sa.Table, dict[Key, Row]] = defaultdict(dict)
         self.deletes: defaultdict[sa.Table, dict[Key, None]] = defaultdict(dict)
+        self.columns: dict[tuple[sa.Table, Key], frozenset[str]] = {}
+        """The columns that have changed, of updates that change but some: an index that is left alone costs nothing."""
         self.dirty: set[sa.Table] = set()
         """The tables that there may be rows of."""
 
@@ -57,14 +60,19 @@ class Layer:
         self.dirty.add(table)
         self.inserts[table][_APPENDED, next(_appended)] = row
 
-    def update(self, table: sa.Table, key: Key, row: Row) -> None:
-        """Replace a row that is there."""
+    def update(self, table: sa.Table, key: Key, row: Row, columns: frozenset[str] | None = None) -> None:
+        """Replace a row that is there, of which these `columns` have changed; None: perhaps all."""
         self.dirty.add(table)
         inserted = self.inserts.get(table)
         if inserted is not None and key in inserted:
             inserted[key] = row
+            return
+        rows = self.updates[table]
+        if columns is not None and (key not in rows or (table, key) in self.columns):
+            self.columns[table, key] = columns | self.columns.get((table, key), columns)
         else:
-            self.updates[table][key] = row
+            self.columns.pop((table, key), None)
+        rows[key] = row
 
     def delete(self, table: sa.Table, key: Key) -> None:
         """Remove a row, if it is there."""
@@ -82,7 +90,7 @@ class Layer:
                 self.delete(table, key)
         for table, rows in above.updates.items():
             for key, row in rows.items():
-                self.update(table, key, row)
+                self.update(table, key, row, above.columns.get((table, key)))
         for table, rows in above.inserts.items():
             self.inserts[table].update(rows)
 
@@ -91,7 +99,20 @@ class Layer:
         self.inserts.clear()
         self.updates.clear()
         self.deletes.clear()
+        self.columns.clear()
         self.dirty.clear()
+
+    def puts(self) -> Iterator[tuple[sa.Table, list[Row], frozenset[str] | None]]:
+        """Yield the rows to write, alike ones together: those to replace, with what of them; then new ones (None)."""
+        for table, rows in self.updates.items():
+            alike: dict[frozenset[str], list[Row]] = {}
+            for key, row in rows.items():
+                alike.setdefault(self.columns.get((table, key), _EVERY), []).append(row)
+            for replaced, several in alike.items():
+                yield table, several, frozenset(several[0]) if replaced is _EVERY else replaced
+        for table, rows in self.inserts.items():
+            if rows:
+                yield table, list(rows.values()), None
 
     def single_rows(self) -> Iterator["Layer"]:
         """Yield the same changes as layers of one row each, in the order in which they are to be written."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 import structlog
 
+from weft.fabric.topology import Topology
 from weft.model import steps
 from weft.model.ids import NetworkId, NodeName, PortId, Revision
 from weft.model.intent import HistoryEntry, Network, Subnet
@@ -133,6 +134,10 @@ class Piece(Snapshot):
             found = self._group.counts[key] = super().usage(project_id, kind)
         return found
 
+    def topology(self) -> Topology:
+        """Return the wiring of the inventory."""
+        return self.made("topology", super().topology)
+
     def network(self, id_: NetworkId) -> Network | None:
         """Return a network."""
         ask = super().network
@@ -149,6 +154,8 @@ class Piece(Snapshot):
             found = layer.find(table, key)
             if found is not UNKNOWN:
                 return None if found is None else tuple(found[name] for name in shown_columns(table))
+        if table is t.ports and (ahead := self._group.ports.get(key[0])) is not None:
+            return ahead
         ask = super().row
         if table in ROWS_CACHED:
             return self._group.row(table, key, lambda: ask(table, *key))

@@ -5,7 +5,6 @@ and revisions have no gaps. Nothing else is asked of the server than rows and un
 migrations, no LISTEN. Rows go in as arrays, a statement for each table, all of them in one round trip.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -19,7 +18,7 @@ from sqlalchemy.dialects.postgresql import psycopg as dialect
 from weft.model.errors import Invalid, Permanent
 from weft.store import migration
 from weft.store.engine import conflict_clause
-from weft.store.layers import Layer, Row
+from weft.store.layers import Layer
 
 PREPARED = 200
 """Statements that the server keeps prepared for a connection."""
@@ -92,15 +91,9 @@ class PostgresConnection:
                 if keys:
                     names = tuple(column.name for column in table.primary_key)
                     cursor.execute(_delete_sql(table, names), list(map(list, zip(*keys, strict=True))))
-            for replace, changed in ((True, layer.updates), (False, layer.inserts)):
-                for table, rows in changed.items():
-                    if rows:
-                        self._put(cursor, table, list(rows.values()), replace=replace)
-
-    def _put(self, cursor: psycopg.Cursor[Any], table: sa.Table, rows: Sequence[Row], *, replace: bool) -> None:
-        names = tuple(rows[0])
-        columns = [[row[name] for row in rows] for name in names]
-        cursor.execute(_put_sql(table, names, replace=replace), columns)
+            for table, rows, clause in layer.puts():
+                names = tuple(rows[0])
+                cursor.execute(_put_sql(table, names, clause), [[row[name] for row in rows] for name in names])
 
     def is_usable(self) -> bool:
         """Tell whether a transaction is open and has not failed."""
@@ -163,10 +156,10 @@ def _shown(url: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _put_sql(table: sa.Table, names: tuple[str, ...], *, replace: bool) -> pgsql.SQL:
+def _put_sql(table: sa.Table, names: tuple[str, ...], replaced: frozenset[str] | None) -> pgsql.SQL:
     arrays = ",".join(f"%b::{_array(table.c[name].type)}" for name in names)
     text = f"INSERT INTO {table.name} ({','.join(names)}) SELECT * FROM unnest({arrays})"
-    return pgsql.SQL(text + conflict_clause(table, names) if replace else text)
+    return pgsql.SQL(text + conflict_clause(table, replaced))
 
 
 @lru_cache(maxsize=256)

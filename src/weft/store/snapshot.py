@@ -148,6 +148,15 @@ class Snapshot:
             found += [_port_view(row) for row in self.run(_ports_by(frozenset(given), len(part)), **given, **keys)]
         return found
 
+    def port_rows(self, ids: Sequence[PortId]) -> dict[str, tuple[Any, ...]]:
+        """Return what `row` gives of ports, those that there are."""
+        found: dict[str, tuple[Any, ...]] = {}
+        for part in _parts(ids):
+            keys = {f"id{at}": id_ for at, id_ in enumerate(part)}
+            for id_, *row in self.run(_port_rows(len(part)), **keys):
+                found[id_] = tuple(row)
+        return found
+
     def bound_nodes(self, network_id: NetworkId) -> set[NodeName]:
         """Return the nodes that any binding of a network is on, draining ones included."""
         return {NodeName(row[0]) for row in self.run(_BOUND_NODES, network_id=network_id)}
@@ -267,6 +276,12 @@ def _port_view(row: Any) -> PortView:
 def _port_of(body: bytes, life: bytes) -> PortView:
     """Return a port from its stored form; decoding one costs more than finding it."""
     return PortView(decode_port(body), decode(Lifecycle, life))
+
+
+@lru_cache(maxsize=512)
+def _port_rows(keys: int) -> sa.Select[Any]:
+    columns = (t.ports.c[name] for name in ("id", *shown_columns(t.ports)))
+    return sa.select(*columns).where(t.ports.c.id.in_([sa.bindparam(f"id{at}") for at in range(keys)]))
 
 
 @lru_cache(maxsize=512)

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import sqlite
 from weft.model.errors import Invalid, Permanent
 from weft.store import migration
 from weft.store.engine import conflict_clause
-from weft.store.layers import Layer, Row
+from weft.store.layers import Layer
 
 PREFIX = "sqlite:///"
 BUSY_TIMEOUT_S = 10.0
@@ -81,17 +81,11 @@ class SqliteConnection:
             names = tuple(column.name for column in table.primary_key)
             for part in _chunks(list(keys)):
                 self.execute(_delete_sql(table, names, len(part)), [value for key in part for value in key])
-        for replace, changed in ((True, layer.updates), (False, layer.inserts)):
-            for table, rows in changed.items():
-                self._put(table, list(rows.values()), replace=replace)
-
-    def _put(self, table: sa.Table, rows: Sequence[Row], *, replace: bool) -> None:
-        if not rows:
-            return
-        names = tuple(rows[0])
-        for part in _chunks(rows):
-            sql = _put_sql(table, names, len(part), replace=replace)
-            self.execute(sql, [row[name] for row in part for name in names])
+        for table, rows, replaced in layer.puts():
+            names = tuple(rows[0])
+            for part in _chunks(rows):
+                sql = _put_sql(table, names, len(part), replaced)
+                self.execute(sql, [row[name] for row in part for name in names])
 
     def is_usable(self) -> bool:
         """Tell whether a transaction is open; SQLite ends it by itself when a disk is full."""
@@ -165,10 +159,10 @@ def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 @lru_cache(maxsize=512)
-def _put_sql(table: sa.Table, names: tuple[str, ...], count: int, *, replace: bool) -> str:
+def _put_sql(table: sa.Table, names: tuple[str, ...], count: int, replaced: frozenset[str] | None) -> str:
     marks = "(" + ",".join("?" * len(names)) + ")"
     sql = f"INSERT INTO {table.name} ({','.join(names)}) VALUES {','.join([marks] * count)}"
-    return sql + conflict_clause(table, names) if replace else sql
+    return sql + conflict_clause(table, replaced)
 
 
 @lru_cache(maxsize=512)

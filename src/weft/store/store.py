@@ -23,7 +23,7 @@ import sqlalchemy as sa
 import structlog
 
 from weft.model.errors import Invalid, Permanent, Transient, WeftError
-from weft.model.ids import Revision
+from weft.model.ids import PortId, Revision
 from weft.store import changes as change_log
 from weft.store import schema as t
 from weft.store.catching_up import catch_up
@@ -60,8 +60,15 @@ log = structlog.get_logger()
 class _Work:
     """A piece of work on its way through the writer thread."""
 
-    def __init__(self, run: Callable[[Transaction], Any], future: asyncio.Future[Any], asked_at: float) -> None:
+    def __init__(
+        self,
+        run: Callable[[Transaction], Any],
+        future: asyncio.Future[Any],
+        asked_at: float,
+        ports: Sequence[PortId],
+    ) -> None:
         self.run = run
+        self.ports = ports
         self.asked_at = asked_at
         self.future = future
         self.begin()
@@ -168,9 +175,10 @@ class Store:
         """Whether other processes may have the database open, too."""
         return self._engine.is_shared
 
-    async def transact(self, work: Callable[[Transaction], T]) -> T:
+    async def transact(self, work: Callable[[Transaction], T], *, ports: Sequence[PortId] = ()) -> T:
         """Run `work` in a transaction and return its result once it is durable.
 
+        `ports` is a hint: `work` will ask for these; they are read together with what others will ask for.
         `work` runs in the writer thread, must not block, and may be run again after an attempt that was undone. If it
         raises, nothing of it stays, and the error is raised here. Raises Transient if too much work is waiting, or the
         database can't commit; if the connection broke during the commit, nobody knows whether it was done.
@@ -181,7 +189,7 @@ class Store:
         if self._waiting >= MAX_QUEUED:
             raise Transient(f"{MAX_QUEUED} requests are waiting to be written", retry_after_s=1.0)
         self._waiting += 1
-        self._asked.append(_Work(work, future, self._clock()))
+        self._asked.append(_Work(work, future, self._clock(), ports))
         if len(self._asked) == 1:
             self._loop.call_soon(self._hand_over)
         elif len(self._asked) >= HANDED_OVER:
@@ -289,6 +297,8 @@ class Store:
             group = Group(self._engine, connection, self._kept, careful=careful)
             if group.head != self._kept.seen:
                 catch_up(self._kept, group.snapshot(), self._kept.seen)
+            if ahead := [id_ for work in works for id_ in work.ports]:
+                group.look_ahead(ahead)
             for work in works:
                 self._attempt(group, work)
             self._compact(group)

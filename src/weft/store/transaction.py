@@ -135,7 +135,7 @@ class Transaction(Piece):
             self._layer.insert(t.ports, (port.id,), row)
             self._count(Kind.PORT, port.project_id, 1)
         else:
-            self._layer.update(t.ports, (port.id,), row)
+            self._layer.update(t.ports, (port.id,), row, _changed_columns(view, before))
         self._write_addresses(view, before)
         self._write_bindings(view, before)
         self._note(Kind.PORT, port.id, nodes=_nodes(view, before))
@@ -352,6 +352,18 @@ class Transaction(Piece):
         if self.row(table, row["id"]) is None:
             self._count(kind, row["project_id"], 1)
         self._put(table, row)
+
+
+_ALWAYS_CHANGED = frozenset({"body", "life"})
+_NAMED = ("name", "mac", "device_id", "project_id", "network_id")
+
+
+def _changed_columns(after: PortView, before: PortView) -> frozenset[str]:
+    """Return which columns of a port's row have changed: of a binding, hardly any."""
+    changed = {name for name in _NAMED if getattr(after.port, name) != getattr(before.port, name)}
+    if after.life.state is not before.life.state:
+        changed.add("state")
+    return _ALWAYS_CHANGED | changed
 
 
 def _nodes(after: PortView, before: PortView | None) -> set[NodeName]:

@@ -176,6 +176,7 @@ PORTS = Resource(
     delete=lambda tx, id_: delete_port(tx, PortId(id_)),
     paged=True,
     network_of=lambda view: view.port.network_id,
+    is_port=True,
     services_write=True,
     check_named=check_groups_named,
 )

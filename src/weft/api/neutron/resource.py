@@ -1,6 +1,6 @@
 """The five requests that every resource answers: list, show, create (one or many), update, delete."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -25,7 +25,7 @@ from weft.api.neutron.policy import Acting, View, acting_in, missing
 from weft.api.neutron.rows import OwnedRow, Values
 from weft.api.routing import Operation
 from weft.model.errors import Conflict
-from weft.model.ids import NetworkId
+from weft.model.ids import NetworkId, PortId
 from weft.store import Snapshot, Store, Transaction
 
 MAX_BULK = 1000
@@ -71,6 +71,7 @@ class Resource(Generic[T]):
     """Returns the network that a row is in; who owns that sees and may change the row."""
     in_own_networks_only: bool = False
     """Whether a project creates objects in networks of its own only, not in shared ones."""
+    is_port: bool = False
     services_write: bool = False
     """Whether other services may change what projects own."""
     check_named: Callable[[Snapshot, Values, str], None] | None = None
@@ -80,6 +81,10 @@ class Resource(Generic[T]):
     def url_path(self) -> str:
         """The path of the collection."""
         return f"/v2.0/{self.path or self.collection}"
+
+    def asks_for(self, id_: str) -> Sequence[PortId]:
+        """Return the ports that changing an object begins with."""
+        return (PortId(id_),) if self.is_port else ()
 
     def get(self, snapshot: Snapshot, id_: str) -> T:
         """Return the row of an id; raise NotFound in Neutron's words."""
@@ -227,7 +232,14 @@ class ResourcePages(Generic[T]):
             self._require_revision(row, expected)
             return view.show(resource.update(tx, id_, values))
 
-        return await once(self._store, request, body, work, lambda made: JsonAnswer({resource.name: made}))
+        return await once(
+            self._store,
+            request,
+            body,
+            work,
+            lambda made: JsonAnswer({resource.name: made}),
+            ports=resource.asks_for(id_),
+        )
 
     async def delete(self, request: Request) -> Response:
         """Delete one object."""
@@ -242,7 +254,8 @@ class ResourcePages(Generic[T]):
             self._require_revision(row, expected)
             self._resource.delete(tx, id_)
 
-        return await once(self._store, request, None, work, lambda _: no_content())
+        ports = self._resource.asks_for(id_)
+        return await once(self._store, request, None, work, lambda _: no_content(), ports=ports)
 
     def _asked(self, body: Mapping[str, object]) -> list[object]:
         if self._resource.collection not in body:
