@@ -1,14 +1,15 @@
-"""`python -m bench [lab] [spawn] [service]`: all measurements if none is named. Exits with 1 if a target is missed."""
+"""`python -m bench [fabric] [lab] [spawn] [service]`: all measurements if none is named. Exits with 1 if a target is
+missed."""
 
 import asyncio
 import sys
 from pathlib import Path
 
-from bench import lab, service, spawn
+from bench import fabric, lab, service, spawn
 from bench.report import Figure, print_figures
 
 INVENTORY = Path(__file__).parent.parent / "examples" / "small-dc.toml"
-MEASUREMENTS = {"lab": lab.measure, "spawn": spawn.measure, "service": service.measure}
+MEASUREMENTS = {"fabric": fabric.measure, "lab": lab.measure, "spawn": spawn.measure, "service": service.measure}
 
 
 async def main(names: list[str]) -> int:

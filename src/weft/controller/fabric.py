@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 
 from weft.controller.bindings import FabricBindings
+from weft.controller.bulk_load import bulk_load
 from weft.controller.clock import Clock, SystemClock
 from weft.controller.reports import Reporter
 from weft.controller.rows import FABRIC_KINDS, Rows, feed, read_all, read_changed
@@ -150,7 +151,8 @@ class FabricController:
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             try:
-                self._take_all(*await self._store.read(_read), tasks)
+                with bulk_load():
+                    self._take_all(*await self._store.read(_read), tasks)
                 async for changes in self._store.watch(self._position):
                     await self._take(changes, tasks)
             except CompactedError:

@@ -24,7 +24,7 @@ Where = tuple[Space, str]
 OWN_SPACE: Space = ""
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
+class Link(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A link. `kind` is the kernel's (bridge, vxlan, veth, vlan, vrf), "" for one that is there by itself."""
 
     name: str

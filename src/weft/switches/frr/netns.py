@@ -159,7 +159,8 @@ def _vxlan(name: str, vni: int, bridge: str, loopback: ipaddress.IPv4Address, mt
 
 
 def _attachment_links(attachment: Attachment, space: Space, mtu_bytes: int) -> dict[Where, Link]:
-    near, far = (end(attachment.interface, attachment.vlan) for end in (near_end, far_end))
+    near = near_end(attachment.interface, attachment.vlan)
+    far = far_end(attachment.interface, attachment.vlan)
     return {
         (OWN_SPACE, near): Link(
             name=near,
