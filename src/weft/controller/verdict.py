@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from weft.controller.worker import SwitchWorker
-from weft.fabric.carriage import UNDERLAY, Carriage, Carried, first_reason, named
+from weft.fabric.carriage import UNDERLAY, Carriage, Carried, VlanCarriage, first_reason, named
 from weft.fabric.intent_index import FabricIntent
 from weft.model.ids import SwitchName
 from weft.model.intent import Binding, RealizationState
@@ -47,12 +47,16 @@ def judge(intent: FabricIntent, workers: Mapping[SwitchName, SwitchWorker], bind
     return Verdict(UP, "", tuple(found))
 
 
-def lost(carriage: Carriage, now: Carried, before: Carried | None) -> str | None:
+def lost(carriage: Carriage | VlanCarriage, now: Carried, before: Carried | None) -> str | None:
     """Return what of a carriage a switch no longer has, given how it was left; None if it lost nothing of it.
 
     What intent asks for since then is not lost: it never was there. Of a switch that was not looked at before, a
     segment or attachment counts that is not there in any form; a router may have been attached since.
     """
+    if isinstance(carriage, VlanCarriage):
+        had = before.missing(carriage) if before is not None else []
+        gone = [element for element in now.missing(carriage) if element not in had]
+        return ", ".join(named(element) for element in gone) if gone else None
     if before is not None:
         gone = now.lost_since(before, carriage.elements())
     else:
@@ -62,7 +66,9 @@ def lost(carriage: Carriage, now: Carried, before: Carried | None) -> str | None
     return ", ".join(named(element) for element in gone) if gone else None
 
 
-def _on(leaf: SwitchName, worker: SwitchWorker | None, carriage: Carriage) -> tuple[RealizationState, str]:
+def _on(
+    leaf: SwitchName, worker: SwitchWorker | None, carriage: Carriage | VlanCarriage
+) -> tuple[RealizationState, str]:
     if worker is None:
         return PENDING, f"switch {leaf} is not kept by this controller"
     if worker.carried is None:

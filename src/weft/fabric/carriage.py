@@ -23,12 +23,14 @@ from weft.fabric.plan import (
     SetUnderlay,
     Step,
 )
+from weft.fabric.vlan_steps import RemoveVlanGateway, RemoveVlanPort, SetVlanBridge, SetVlanGateway, SetVlanPort
 
 Element = tuple[str, str | int] | tuple[str, str, int]
 """``("vrf", name)``, ``("vni", vni)``, ``("interface", name, vlan)``, ``("switch", "underlay")``, ..."""
 
 UNDERLAY: Element = ("switch", "underlay")
 GATEWAY_MAC: Element = ("switch", "gateway mac")
+BRIDGE: Element = ("switch", "bridge")
 
 
 class Carriage(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,21 @@ class Carriage(msgspec.Struct, frozen=True, kw_only=True):
         return f"{on} {tags}, vni {self.segment.vni}{routed}{gateways}"
 
 
+class VlanCarriage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a switch of a VLAN site must have for the bindings of one network on one node."""
+
+    vlan: int
+    interfaces: tuple[str, ...]
+    untagged: bool = False
+
+    def elements(self) -> list[Element]:
+        """Return the elements, those that others rest on first."""
+        return [BRIDGE, *(("port", interface) for interface in self.interfaces)]
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.interfaces)} vlan {self.vlan}{' untagged' if self.untagged else ''}"
+
+
 class Carried:
     """A SwitchConfig that was read from a switch, for look-ups."""
 
@@ -63,8 +80,10 @@ class Carried:
             **{("interface", each.interface, each.vlan): each for each in config.attachments},
         }
 
-    def missing(self, carriage: Carriage) -> list[Element]:
+    def missing(self, carriage: Carriage | VlanCarriage) -> list[Element]:
         """Return the elements of a carriage that the switch has not, or has otherwise."""
+        if isinstance(carriage, VlanCarriage):
+            return self._missing_vlan(carriage)
         parts = [*([carriage.vrf] if carriage.vrf is not None else []), carriage.segment, *carriage.attachments]
         if self.config.underlay is None:
             return [UNDERLAY]
@@ -72,6 +91,16 @@ class Carried:
             element
             for element, part in zip(carriage.elements(), parts, strict=True)
             if self._parts.get(element) != part
+        ]
+
+    def _missing_vlan(self, carriage: VlanCarriage) -> list[Element]:
+        if self.config.vlan is None:
+            return [BRIDGE]
+        ports = {port.interface: port for port in self.config.vlan.ports}
+        return [
+            ("port", interface)
+            for interface in carriage.interfaces
+            if interface not in ports or not ports[interface].carries(carriage.vlan, untagged=carriage.untagged)
         ]
 
     def absent(self, elements: Iterable[Element]) -> list[Element]:
@@ -100,13 +129,36 @@ def element_of(step: Step) -> Element:
             return ("interface", attached.interface, attached.vlan)
         case ChangeGatewayMac():
             return GATEWAY_MAC
+    return _vlan_element_of(step)
+
+
+def _vlan_element_of(step: Step) -> Element:
+    match step:
+        case SetVlanBridge():
+            return BRIDGE
+        case SetVlanPort(_, port) | RemoveVlanPort(port):
+            return ("port", port.interface)
+        case SetVlanGateway(_, gateway) | RemoveVlanGateway(gateway):
+            return ("gateway", gateway.vlan)
     raise AssertionError(step)
+
+
+def _ground(step: Step) -> Element | None:
+    """Return the element that all else on a switch rests on; None for the step that makes it."""
+    if isinstance(step, SetUnderlay | SetVlanBridge):
+        return None
+    vlan = SetVlanPort | RemoveVlanPort | SetVlanGateway | RemoveVlanGateway
+    return BRIDGE if isinstance(step, vlan) else UNDERLAY
+
+
+def _has(config: SwitchConfig, ground: Element) -> bool:
+    return (config.vlan if ground == BRIDGE else config.underlay) is not None
 
 
 def rests_on(step: Step, config: SwitchConfig) -> list[Element]:
     """Return the elements that must be there, or must be away, before a step can be made on what is there now."""
-    if config.underlay is None and not isinstance(step, SetUnderlay):
-        return [UNDERLAY]
+    if (needed := _ground(step)) is not None and not _has(config, needed):
+        return [needed]
     match step:
         case AddSegment(segment) | ChangeSegment(_, segment):
             known = {vrf.name for vrf in config.vrfs}

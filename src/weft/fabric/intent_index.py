@@ -9,13 +9,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_interface
 
-from weft.fabric.carriage import Carriage
+from weft.fabric.carriage import Carriage, VlanCarriage
 from weft.fabric.config import Attachment, Segment, SwitchConfig, Underlay, Vrf
 from weft.fabric.leaf_table import LeafTable, Part
 from weft.fabric.numbering import Numbering
 from weft.fabric.placement import Placement
 from weft.fabric.topology import Topology
 from weft.fabric.underlay import underlay
+from weft.fabric.vlan_site import Routed, joined_networks, switching
 from weft.model.addresses import IPInterface
 from weft.model.errors import NotFound
 from weft.model.ids import NetworkId, NodeName, PortId, RouterId, SubnetId, SwitchName
@@ -207,11 +208,13 @@ class FabricIntent:
         routers = (self._routers.get(router_id) for router_id in ids)
         return [router for router in routers if router is not None and router.admin_state_up]
 
-    def carriage(self, switch: SwitchName, node: NodeName, network_id: NetworkId) -> Carriage | None:
-        """Return what a leaf must have for a network on a node.
+    def carriage(self, switch: SwitchName, node: NodeName, network_id: NetworkId) -> Carriage | VlanCarriage | None:
+        """Return what a switch must have for a network on a node.
 
         None if there is nothing to have: an obstacle stands in the way, or all its ports there are switched off.
         """
+        if self.topology.vlan.has(switch):
+            return self._vlan_carriage(switch, node, network_id)
         segment = self.segment(network_id)
         vlan = self._vlan(node, network_id)
         if segment is None or vlan is None or self._closed(node, network_id):
@@ -222,6 +225,33 @@ class FabricIntent:
             if link.leaf == switch
         )
         return Carriage(attachments=attachments, segment=segment[0], vrf=segment[1])
+
+    def _vlan_carriage(self, switch: SwitchName, node: NodeName, network_id: NetworkId) -> VlanCarriage | None:
+        network = self._networks.get(network_id)
+        if network is None or network.vlan is None or self._closed(node, network_id):
+            return None
+        links = self.topology.edge_links(node)
+        return VlanCarriage(
+            vlan=network.vlan,
+            interfaces=tuple(link.interface for link in links if link.leaf == switch),
+            untagged=self._is_bare_metal(node),
+        )
+
+    # What a VLAN site is computed from (weft.fabric.vlan_site.VlanRows).
+
+    def open_nodes(self, switch: SwitchName, network_id: NetworkId) -> list[NodeName]:
+        """Return the nodes on a switch that have bindings of a network, and are not closed to it."""
+        nodes = self._placement.nodes(switch, network_id)
+        return [node for node in nodes if not self._closed(node, network_id)]
+
+    def routed(self, network_id: NetworkId) -> Routed | None:
+        """Return where a network is routed; None if no router has it."""
+        routers = self.routers_of(network_id)
+        return Routed(routers[0].vrf, self._gateways(network_id, routers[0])) if routers else None
+
+    def management_gateway(self, switch: SwitchName) -> IPInterface | None:
+        """Return a core's address in its nodes' in-band management, if it is their gateway."""
+        return self._numbering.vlan_gateways.get(switch)
 
     def obstacle(self, binding: Binding) -> str | None:
         """Return why no switch could carry a binding as the rows are, or None if nothing stands in the way."""
@@ -234,11 +264,18 @@ class FabricIntent:
         if not self.topology.edge_links(binding.node):
             detail = "its only links carry in-band management" if self.topology.leaf_links(binding.node) else "no link"
             return f"node {binding.node} has no link to a leaf that could carry the port ({detail})"
+        return self._numberless(network, binding.node)
+
+    def _numberless(self, network: Network, node: NodeName) -> str | None:
+        """Return which number a network lacks to be carried to a node; None if it has all."""
+        if self.topology.vlan.has(self.topology.edge_links(node)[0].leaf):
+            missing = f"network {network.id} of type {network.type} has no VLAN that a three-layer site could carry"
+            return missing if network.vlan is None else None
         if network.vni is None:
             return f"network {network.id} of type {network.type} has no VNI that a leaf could carry"
-        if self._vlan(binding.node, network.id) is None:
-            domain = self.topology.vlan_domain(binding.node)
-            return f"network {network.id} has no VLAN in domain {domain}, where node {binding.node} is"
+        if self._vlan(node, network.id) is None:
+            domain = self.topology.vlan_domain(node)
+            return f"network {network.id} has no VLAN in domain {domain}, where node {node} is"
         return None
 
     # How rows become a configuration.
@@ -248,6 +285,9 @@ class FabricIntent:
         pools = self.topology.pools(known.site) if known is not None else None
         if known is None or pools is None:
             raise NotFound(f"switch '{switch}' is not in the inventory")
+        if self.topology.vlan.has(switch):
+            vlan = switching(self, switch)
+            return SwitchConfig(name=switch, underlay=None, vlan=vlan, gateway_mac=pools.gateway_mac)
         if switch not in self._underlays:
             self._underlays[switch] = underlay(self.topology, self._numbering, switch)
         table = self._table(switch)
@@ -265,7 +305,7 @@ class FabricIntent:
         stale: Iterable[NetworkId] = self._stale_parts.pop(switch, ())
         if switch not in self._tables:
             self._tables[switch] = LeafTable()
-            stale = self._placement.networks(switch)
+            stale = [*self._placement.networks(switch), *joined_networks(self, switch)]
         table = self._tables[switch]
         for network_id in stale:
             table.put(network_id, self._part(switch, network_id))
@@ -277,14 +317,24 @@ class FabricIntent:
         if segment is None:
             return None
         vni = segment[0].vni
-        attachments = tuple(
+        own = (
             Attachment(interface=link.interface, vlan=vlan, vni=vni)
             for node in self._placement.nodes(switch, network_id)
             if (vlan := self._vlan(node, network_id)) is not None and not self._closed(node, network_id)
             for link in self.topology.edge_links(node)
             if link.leaf == switch
         )
+        attachments = (*own, *self._joined(switch, network_id, vni))
         return Part(*segment, attachments) if attachments else None
+
+    def _joined(self, border: SwitchName, network_id: NetworkId, vni: int) -> tuple[Attachment, ...]:
+        """Return what brings a network from the VLAN part that a border leaf is joined to, while it is in use there."""
+        tors, network = self.topology.vlan.tors_joined_to(border), self._networks[network_id]
+        if network.vlan is None or not any(self._placement.nodes(tor, network_id) for tor in tors):
+            return ()
+        join = self.topology.vlan.join(self.topology.switches[border].site)
+        assert join is not None, border
+        return (Attachment(interface=join.border_interface, vlan=network.vlan, vni=vni),)
 
     def _segment(self, network_id: NetworkId) -> tuple[Segment, Vrf | None] | None:
         network = self._networks.get(network_id)
@@ -294,14 +344,17 @@ class FabricIntent:
         if not routers:
             return Segment(vni=network.vni, mtu_bytes=network.mtu_bytes), None
         router = routers[0]
+        gateways = self._gateways(network_id, router)
+        vrf = Vrf(name=router.vrf, l3vni=router.l3vni)
+        return Segment(vni=network.vni, vrf=router.vrf, gateways=gateways, mtu_bytes=network.mtu_bytes), vrf
+
+    def _gateways(self, network_id: NetworkId, router: Router) -> tuple[IPInterface, ...]:
         found = (
             self._gateway(interface)
             for (router_id, _), interface in self._interfaces[network_id].items()
             if router_id == router.id
         )
-        gateways = sorted({gateway for gateway in found if gateway is not None}, key=_gateway_order)
-        vrf = Vrf(name=router.vrf, l3vni=router.l3vni)
-        return Segment(vni=network.vni, vrf=router.vrf, gateways=tuple(gateways), mtu_bytes=network.mtu_bytes), vrf
+        return tuple(sorted({gateway for gateway in found if gateway is not None}, key=_gateway_order))
 
     def _gateway(self, interface: RouterInterface) -> IPInterface | None:
         """Return the gateway that an attachment to a router makes: the address of its port, else its subnet's."""
@@ -340,7 +393,7 @@ class FabricIntent:
     def _changed(self, network_id: NetworkId) -> Touched:
         """A network's segment has to be made again, and with it what its leaves shall be."""
         self._segments.pop(network_id, None)
-        leaves = self._placement.leaves(network_id)
+        leaves = self._and_above(self._placement.leaves(network_id))
         self._stale(network_id, leaves)
         return leaves
 
@@ -348,6 +401,10 @@ class FabricIntent:
         for switch in switches:
             self._configs.pop(switch, None)
             self._stale_parts[switch].add(network_id)
+
+    def _and_above(self, leaves: Iterable[SwitchName]) -> Touched:
+        """Return these switches and, of a VLAN site, those that carry what they carry."""
+        return {each for leaf in leaves for each in (leaf, *self.topology.vlan.touched_by(leaf))}
 
     def _router_changed(self, router_id: RouterId) -> Touched:
         return set().union(*(self._changed(network_id) for network_id in self._networks_of_router.get(router_id, ())))
@@ -361,6 +418,7 @@ class FabricIntent:
 
     def _vlan_changed(self, domain: str, network_id: NetworkId) -> Touched:
         leaves = {leaf for leaf in self._placement.leaves(network_id) if self.topology.domain_of(leaf) == domain}
+        leaves = self._and_above(leaves)
         self._stale(network_id, leaves)
         return leaves
 
@@ -378,7 +436,9 @@ class FabricIntent:
         for binding in bindings:
             leaves = self.topology.leaves_of(binding.node)
             if move(network_id, binding) or self._is_bare_metal(binding.node):
-                self._stale(network_id, leaves)
+                moved = self._and_above(leaves)
+                self._stale(network_id, moved)
+                touched.update(moved)
             touched.update(leaves)
         return touched
 
@@ -388,7 +448,7 @@ def _placed_otherwise(old: Port, new: Port) -> bool:
 
 
 def _carried_alike(a: Network, b: Network) -> bool:
-    return (a.vni, a.mtu_bytes) == (b.vni, b.mtu_bytes)
+    return (a.vni, a.vlan, a.mtu_bytes) == (b.vni, b.vlan, b.mtu_bytes)
 
 
 def _gateway_order(gateway: IPInterface) -> tuple[int, int, int]:

@@ -301,7 +301,8 @@ def _steps(observed: SwitchConfig, desired: SwitchConfig) -> Iterator[Step]:
     yield from (RemoveSegment(segment) for segment in early_segments)
 
     # The MAC address is the gateways'; a switch without any says nothing by it.
-    if observed.gateway_mac != desired.gateway_mac and any(segment.gateways for segment in desired.segments):
+    gateways = desired.vlan.gateways if desired.vlan is not None else ()
+    if observed.gateway_mac != desired.gateway_mac and (gateways or any(s.gateways for s in desired.segments)):
         yield ChangeGatewayMac(observed.gateway_mac, desired.gateway_mac)
     yield from (AddSegment(segment) for segment in segments.added)
     yield from (ChangeSegment(old, new) for old, new in segments.changed)
@@ -310,6 +311,10 @@ def _steps(observed: SwitchConfig, desired: SwitchConfig) -> Iterator[Step]:
     yield from (RemoveAttachment(attachment) for attachment in lost if attachment not in early)
     yield from (RemoveSegment(segment) for segment in segments.removed if segment.vni not in early_vnis)
     yield from (RemoveVrf(vrf) for vrf in vrfs.removed)
+    if desired.vlan is not None and observed.vlan != desired.vlan:
+        from weft.fabric.vlan_steps import vlan_steps  # noqa: PLC0415 - its steps are of this module's kind
+
+        yield from vlan_steps(observed.vlan, desired.vlan)
 
 
 def _with_vrf(config: SwitchConfig, vrf: Vrf) -> SwitchConfig:

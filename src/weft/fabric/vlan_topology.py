@@ -49,6 +49,12 @@ class VlanTopology:
             if a is not None and b is not None and a.role is b.role is SwitchRole.TOR:
                 self._peers[a.name].add(b.name)
                 self._peers[b.name].add(a.name)
+        self._touched_by = {tor: self._carrying(site, tor) for site, names in self._tors.items() for tor in names}
+
+    def _carrying(self, site: SiteName, tor: SwitchName) -> tuple[SwitchName, ...]:
+        join = self._joins.get(site)
+        border = () if join is None else (join.border,)
+        return (*self.tors_of(tor), *self._upper.get(site, ()), *border)
 
     def has(self, switch: SwitchName) -> bool:
         """Tell whether a switch belongs to a VLAN part."""
@@ -65,12 +71,10 @@ class VlanTopology:
             return tuple(sorted({switch, *self._peers.get(switch, ())}))
         return self._tors.get(found.site, ())
 
-    def touched_by(self, tor: SwitchName) -> tuple[SwitchName, ...]:
-        """Return the switches that carry what a top-of-rack switch carries, a joined border leaf included."""
-        site = self._roles[tor].site
-        join = self._joins.get(site)
-        border = () if join is None else (join.border,)
-        return (*self.tors_of(tor), *self._upper.get(site, ()), *border)
+    def touched_by(self, switch: SwitchName) -> tuple[SwitchName, ...]:
+        """Return the switches that carry what a top-of-rack switch carries, a joined border leaf included; none for a
+        switch that is no top-of-rack switch."""
+        return self._touched_by.get(switch, ())
 
     def cores(self, site: SiteName) -> tuple[SwitchName, ...]:
         """Return a site's core switches."""
