@@ -24,6 +24,9 @@ STOP_TIMEOUT_S = 5.0
 """How long a process may take to end on SIGTERM before it is killed."""
 GONE_TIMEOUT_S = 4.0
 """How long killed processes may take to be gone."""
+EXEC_POLLS = 20
+EXEC_POLL_S = 0.002
+"""How often, and how far apart, an empty environment is looked at again before it is taken for what it says."""
 LOG_TAIL_LINES = 15
 
 
@@ -170,11 +173,24 @@ def _pids() -> Iterator[int]:
 
 
 def _is_marked(pid: int, lab_id: str) -> bool:
-    try:
-        environment = (PROC / str(pid) / "environ").read_bytes()
-    except OSError:
-        return False
-    return f"{MARK}={lab_id}".encode() in environment.split(b"\0")
+    return f"{MARK}={lab_id}".encode() in _environment(pid).split(b"\0")
+
+
+def _environment(pid: int) -> bytes:
+    """Return the environment of a process; empty if it has none or is gone.
+
+    While a program is being replaced by another, in execve(2), its environment reads as empty: it is read again.
+    """
+    directory = PROC / str(pid)
+    for _ in range(EXEC_POLLS):
+        try:
+            if environment := (directory / "environ").read_bytes():
+                return environment
+            (directory / "exe").readlink()
+        except OSError:  # it is gone, or a thread of the kernel, which has neither
+            return b""
+        time.sleep(EXEC_POLL_S)
+    return b""
 
 
 def _is_zombie(pid: int) -> bool:
