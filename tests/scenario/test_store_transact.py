@@ -14,11 +14,11 @@ from weft.intent.ports import FixedIpSpec, PortSpec, create_port, delete_port
 from weft.model.errors import Conflict, Invalid, Permanent, Transient
 from weft.model.ids import NetworkId, PortId
 from weft.model.intent import FixedIp, HistoryEntry
-from weft.store import PortView, Store, Transaction, sqlite
-from weft.store import store as store_module
+from weft.store import PortView, Store, Transaction, sqlite, writer
 from weft.store.check import contradictions
 from weft.store.migration import current, head
 from weft.store.transaction import HISTORY_KEPT
+from weft.store.writer import Writer
 
 
 class FailingCommit(sqlite3.Connection):
@@ -53,8 +53,8 @@ async def hold(w: World) -> threading.Event:
 
 async def test_concurrent_work_shares_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups: list[int] = []
-    commit = Store._commit
-    monkeypatch.setattr(Store, "_commit", lambda self, group: (groups.append(len(group)), commit(self, group)))
+    commit = Writer._commit
+    monkeypatch.setattr(Writer, "_commit", lambda self, group: (groups.append(len(group)), commit(self, group))[1])
     async with world(tmp_path) as w:
         network, _ = await w.segment()
         before = w.store.revision
@@ -275,7 +275,7 @@ async def test_a_history_is_bounded(tmp_path: Path) -> None:
 
 
 async def test_a_deleted_ports_history_is_kept_for_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "LOG_COMPACT_EVERY", 1)
+    monkeypatch.setattr(writer, "LOG_COMPACT_EVERY", 1)
     async with world(tmp_path) as w:
         network, _ = await w.segment()
         view = await w.port(network.id)

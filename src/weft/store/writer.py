@@ -1,0 +1,290 @@
+"""The writer: groups of work, each in one transaction of the database, one group after another.
+
+Concurrent pieces of work share a transaction, and so share the price of a durable commit. A piece that fails is undone
+alone. What a group writes goes into the database in few statements at its end; if one of them hits a key that is
+taken, the group is run again carefully, and only the piece fails that asked for the key.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from weft.model.errors import Transient, WeftError
+from weft.model.ids import PortId, Revision
+from weft.store import schema as t
+from weft.store.catching_up import catch_up
+from weft.store.engine import Connection, Engine
+from weft.store.group import Group, Kept
+from weft.store.transaction import Transaction
+
+MAX_QUEUED = 4096
+"""Pieces of work that may wait for the writer; more are refused with Transient."""
+MAX_GROUP = 256
+"""Pieces of work in one commit."""
+HANDED_OVER = 32
+"""Pieces of work that the writer is woken for in the midst of a turn of the loop: it begins while others are read."""
+LOG_KEPT = 100_000
+"""Revisions that the change log reaches back; a watcher that is further behind reads anew."""
+LOG_COMPACT_EVERY = 1_000
+"""Revisions between two compactions."""
+RELEASED_HISTORY_S = 86_400.0
+"""How long the history of a deleted port is kept."""
+
+log = structlog.get_logger()
+
+
+class Work:
+    """A piece of work on its way through the writer thread."""
+
+    def __init__(
+        self,
+        run: Callable[[Transaction], Any],
+        future: asyncio.Future[Any],
+        asked_at: float,
+        *,
+        ports: Sequence[PortId] = (),
+    ) -> None:
+        self.run = run
+        self.ports = ports
+        self.asked_at = asked_at
+        self.future = future
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget an attempt."""
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.transaction: Transaction | None = None
+
+    def resolve(self) -> None:
+        """Hand over the outcome; in the loop that waits for it."""
+        if self.future.cancelled():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class _AgainCarefully(Exception):
+    """A group cannot go on as it is, because of one of its pieces, and nobody knows which."""
+
+
+class Writer:
+    """The one who writes to a database, of all threads of a process."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float],
+        random: Callable[[int], int],
+        committed: Callable[[Revision], None],
+    ) -> None:
+        """`committed` is called in the loop after each commit, with the newest revision."""
+        self.kept = Kept(random)
+        self.commits = 0
+        """How many groups were committed."""
+        self._engine = engine
+        self._clock = clock
+        self._random = random
+        self._committed = committed
+        self._loop = asyncio.get_running_loop()
+        self._asked: list[Work] = []
+        """What is to be handed to the thread at the end of this turn of the loop: to wake it costs more than a piece
+        of work does there, and what comes together is best committed together."""
+        self._waiting = 0
+        self._queue: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
+        self._connection: Connection | None = None
+        self._compacted_at = Revision(0)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Write what was asked for, and end."""
+        self._hand_over()
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def submit(self, work: Work) -> None:
+        """Have a piece of work done soon; in the loop. Raises Transient if too much is waiting."""
+        if self._waiting >= MAX_QUEUED:
+            raise Transient(f"{MAX_QUEUED} requests are waiting to be written", retry_after_s=1.0)
+        self._waiting += 1
+        self._asked.append(work)
+        if len(self._asked) == 1:
+            self._loop.call_soon(self._hand_over)
+        elif len(self._asked) >= HANDED_OVER:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give the thread what was asked for; in the loop."""
+        if self._asked:
+            self._queue.put(self._asked)
+            self._asked = []
+
+    def _settle(self, works: Sequence[Work], head: Revision | None) -> None:
+        """Tell what became of works, and of the revision; in the loop."""
+        self._waiting -= len(works)
+        if head is not None:
+            self._committed(head)
+        for work in works:
+            work.resolve()
+
+    # --- the thread
+
+    def _write(self) -> None:
+        while True:
+            group, stop = self._next_group()
+            if group:
+                head = self._commit(group)
+                if not self._loop.is_closed():  # a loop that has ended waits for nothing
+                    self._loop.call_soon_threadsafe(self._settle, group, head)
+            if stop:
+                break
+        self._disconnect()
+
+    def _next_group(self) -> tuple[list[Work], bool]:
+        """Wait for work; return all that is there, about MAX_GROUP at most, and whether no more will come."""
+        group: list[Work] = []
+        works = self._queue.get()
+        while works is not None:
+            group += works
+            if len(group) >= MAX_GROUP:
+                return group, False
+            try:
+                works = self._queue.get_nowait()
+            except queue.Empty:
+                return group, False
+        return group, True
+
+    # --- a group
+
+    def _commit(self, works: list[Work]) -> Revision | None:
+        """Run a group of work in one transaction of the database; return the newest revision if it was committed."""
+        try:
+            try:
+                head = self._attempt_all(works, careful=False)
+            except _AgainCarefully:
+                head = self._attempt_all(works, careful=True)
+        except Exception as error:
+            log.exception("commit_failed", error=repr(error), pieces=len(works))
+            self._give_up(works, error)
+            return None
+        self._after_commit(works, head)
+        return head
+
+    def _attempt_all(self, works: list[Work], *, careful: bool) -> Revision:
+        """Run the pieces and commit; return the newest revision. If that raises, nothing has happened."""
+        connection = self._begin_write()
+        for work in works:
+            work.begin()
+        try:
+            group = Group(self._engine, connection, self.kept, careful=careful)
+            if group.head != self.kept.seen:
+                catch_up(self.kept, group.snapshot(), self.kept.seen)
+            if ahead := [id_ for work in works for id_ in work.ports]:
+                group.look_ahead(ahead)
+            for work in works:
+                self._attempt(group, work)
+            self._compact(group)
+            try:
+                group.finish()
+            except self._engine.duplicate as error:
+                raise _AgainCarefully from error
+            connection.commit()
+            self.commits += 1
+        except BaseException as error:
+            self._undo(works)
+            try:
+                connection.rollback()
+            except self._engine.failures:
+                self._disconnect()
+            if careful and isinstance(error, _AgainCarefully):
+                raise error.__cause__ or error from None
+            raise
+        return group.head
+
+    def _attempt(self, group: Group, work: Work) -> None:
+        """Run one piece; what it raises is its own, and undoes only what it did."""
+        transaction = Transaction(group, clock=self._clock, asked_at=work.asked_at, random=self._random)
+        try:
+            transaction.begin()
+            work.result = work.run(transaction)
+            transaction.finish()
+        except Exception as error:
+            if not group.careful and isinstance(error, self._engine.failures):
+                transaction.undo()
+                raise _AgainCarefully from error
+            transaction.give_up()
+            if not group.connection.is_usable():
+                raise  # The database gave up the whole group: a full disk, a broken cable.
+            if not isinstance(error, WeftError):
+                log.exception("work_failed", error=repr(error))
+            work.error = error
+        else:
+            work.transaction = transaction
+
+    def _undo(self, works: Sequence[Work]) -> None:
+        """Take back what allocators learnt from a group that is not committed, newest first."""
+        for work in reversed(works):
+            if work.transaction is not None:
+                work.transaction.undo()
+        self.kept.forget()
+
+    def _give_up(self, works: Sequence[Work], error: Exception) -> None:
+        self._disconnect()
+        for work in works:
+            work.error = work.error or Transient(f"the database could not commit: {error}", retry_after_s=1.0)
+
+    def _after_commit(self, works: Sequence[Work], head: Revision) -> None:
+        self.kept.seen = head
+        for work in works:
+            if work.transaction is not None:
+                work.transaction.committed()
+
+    def _compact(self, group: Group) -> None:
+        if group.head - self._compacted_at < LOG_COMPACT_EVERY:
+            return
+        self._compacted_at = group.head
+        now = self._clock()
+        rows = group.snapshot()
+        rows.run(_COMPACT, oldest=group.head - LOG_KEPT)
+        rows.run(_RESTED, now=now)
+        rows.run(_FORGET_HISTORY, until=now - RELEASED_HISTORY_S)
+        rows.run(_FORGET_PORTS, until=now - RELEASED_HISTORY_S)
+
+    def _begin_write(self) -> Connection:
+        """Begin a transaction, on a new connection if the old one broke since it was last used."""
+        if self._connection is not None:
+            try:
+                self._connection.begin_write()
+            except self._engine.failures as error:
+                if not self._engine.is_shared:
+                    raise
+                log.warning("database_connection_lost", error=str(error))
+                self._disconnect()
+            else:
+                return self._connection
+        self._connection = self._engine.connect()
+        self._connection.begin_write()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+_COMPACT = sa.delete(t.changes).where(t.changes.c.revision < sa.bindparam("oldest"))
+_RESTED = sa.delete(t.resting_ips).where(t.resting_ips.c.until < sa.bindparam("now"))
+_LONG_GONE = sa.select(t.released_ports.c.port_id).where(t.released_ports.c.at < sa.bindparam("until"))
+_FORGET_HISTORY = sa.delete(t.history).where(t.history.c.port_id.in_(_LONG_GONE))
+_FORGET_PORTS = sa.delete(t.released_ports).where(t.released_ports.c.at < sa.bindparam("until"))
