@@ -33,7 +33,7 @@ async def main(address: str) -> None:
     listeners = open_listeners((address,), credentials=False)
     server = HttpServer(cast(Api, SimpleNamespace(app=app, stop_streams=lambda: None)))
     try:
-        await server.serve(listeners.sockets)
+        await server.serve(listeners.shares[0])
     finally:
         listeners.close()
 

@@ -90,7 +90,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     api = Api(store, dict)
     http = HttpServer(api)
     async with api.running():
-        running = asyncio.create_task(http.serve(listeners.sockets))
+        running = asyncio.create_task(http.serve(listeners.shares[0]))
         served = Server(http, int(str(listeners).rpartition(":")[2]))
         yield served
         served.close()

@@ -74,7 +74,7 @@ async def serving(
     http = HttpServer(api, tls)
     url = str(listeners).partition(",")[0]
     async with api.running():
-        running = asyncio.create_task(http.serve(listeners.sockets))
+        running = asyncio.create_task(http.serve(listeners.shares[0]))
         try:
             async with AsyncClient(f"unix:{folder / 'weft.sock'}") as client:
                 wire = tomllib.loads(EXAMPLE.read_text())

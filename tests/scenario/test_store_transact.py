@@ -54,7 +54,7 @@ async def hold(w: World) -> threading.Event:
 async def test_concurrent_work_shares_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups: list[int] = []
     commit = Writer._commit
-    monkeypatch.setattr(Writer, "_commit", lambda self, group: (groups.append(len(group)), commit(self, group))[1])
+    monkeypatch.setattr(Writer, "_commit", lambda self, group: (commit(self, group), groups.append(len(group)))[0])
     async with world(tmp_path) as w:
         network, _ = await w.segment()
         before = w.store.revision

@@ -30,6 +30,7 @@ from weft.api.neutron.subnets import SUBNETS
 from weft.api.neutron.tags import TagPages
 from weft.api.openapi.document import DocumentPages
 from weft.api.operations import OperationWorker
+from weft.api.relay import Relay, RelayedOperations
 from weft.api.routing import Operation, Paths
 from weft.api.watches import NodeWatches
 from weft.model.ids import NodeName
@@ -50,7 +51,10 @@ class Api:
         project: str = "default",
         clock: Callable[[], float] = time.time,
         heartbeat_s: float = HEARTBEAT_S,
+        relay: Relay | None = None,
+        is_first: bool = True,
     ) -> None:
+        """`relay`: between the processes of a server that has several, of which this one is the first, or is not."""
         self._store = store
         self._project = project
         self._clock = clock
@@ -59,9 +63,11 @@ class Api:
         self._agents = Agents(store, clock)
         self._metrics = Metrics()
         self._heartbeat_s = heartbeat_s
-        self._authenticator = Authenticator(authentication, self._node_by_token)
+        is_relayed = relay.is_asked if relay is not None and is_first else lambda _: False
+        self._authenticator = Authenticator(authentication, self._node_by_token, is_relayed)
+        self._relayed = RelayedOperations(relay) if relay is not None and not is_first else None
         description = DocumentPages()
-        self.operations = (*self._operations(plans), *description.operations())
+        self.operations = tuple(map(self._where_answered, (*self._operations(plans), *description.operations())))
         description.describe(self.operations)
         self.worker = OperationWorker(store, self._watches, self.operations, clock)
         self.app = Paths(self.operations, self._authenticator, Limits(limits), self._metrics.observe)
@@ -83,6 +89,12 @@ class Api:
             await asyncio.gather(*beside, return_exceptions=True)
             await self._agents.save()
             await self._authenticator.close()
+            if self._relayed is not None:
+                await self._relayed.close()
+
+    def _where_answered(self, operation: Operation) -> Operation:
+        """Return an operation as this process has it."""
+        return self._relayed.of(operation) if self._relayed is not None and operation.by_controllers else operation
 
     def _operations(self, plans: Plans) -> list[Operation]:
         """Return all operations."""

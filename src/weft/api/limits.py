@@ -31,11 +31,15 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_concurrent: Positive = 2048
     """Requests in work at once, of all callers; an open watch is not one. More: 503."""
     requests_per_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """Of each caller: a user, a node, or one token of the token file. More: 429. None: as many as there come."""
+    """Of each caller in each process: a user, a node, or one token of the token file. More: 429. None: no limit."""
     burst: Positive = 100
     """Requests that a caller may make at once after a pause."""
     watches_per_caller: Positive = 100
     """Watches that a caller may have open, unless it is an administrator. More: 429."""
+
+    def shared_by(self, processes: int) -> "LimitSettings":
+        """Return what each of several processes may take on; a caller's connections may all be with one of them."""
+        return msgspec.structs.replace(self, max_concurrent=-(-self.max_concurrent // processes))
 
 
 class Limits:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import itertools
 import os
 import socket
 import stat
@@ -62,43 +63,49 @@ def parse_listen(text: str) -> Address:
 class Listeners:
     """The open sockets of a server, and the files they left."""
 
-    def __init__(self, sockets: Sequence[socket.socket], paths: Sequence[Path], *, secure: bool = False) -> None:
-        self.sockets = list(sockets)
+    def __init__(
+        self, shares: Sequence[Sequence[socket.socket]], paths: Sequence[Path], *, secure: bool = False
+    ) -> None:
+        self.shares = [list(share) for share in shares]
+        """The sockets of each process."""
         self._paths = paths
         self._scheme = "https" if secure else "http"
 
     def __str__(self) -> str:
-        return ", ".join(_shown(each, self._scheme) for each in self.sockets)
+        return ", ".join(_shown(each, self._scheme) for each in self.shares[0])
 
     def close(self) -> None:
         """Close the sockets and remove their files."""
-        for each in self.sockets:
+        for each in itertools.chain(*self.shares):
             each.close()
         for path in self._paths:
             path.unlink(missing_ok=True)
 
 
-def open_listeners(texts: Sequence[str], *, credentials: bool, secure: bool = False) -> Listeners:
+def open_listeners(texts: Sequence[str], *, credentials: bool, secure: bool = False, processes: int = 1) -> Listeners:
     """Listen on every address, or on none of them.
 
-    Without `credentials` only loopback and unix sockets are accepted; `secure`: TCP sockets speak TLS. Raises
-    Invalid or Conflict naming the address.
+    Of several `processes` each has a TCP socket of its own for an address, and the kernel deals connections out to
+    them; the other sockets they share. Without `credentials` only loopback and unix sockets are accepted; `secure`: TCP
+    sockets speak TLS. Raises Invalid or Conflict naming the address.
     """
     if not texts:
         raise Invalid("nothing to listen on: give at least one --listen")
     with contextlib.ExitStack() as opened:
-        sockets: list[socket.socket] = []
+        shares: list[list[socket.socket]] = [[] for _ in range(processes)]
         paths: list[Path] = []
         for text in texts:
             address = parse_listen(text)
             for each in _open(address, text, credentials=credentials):
-                opened.callback(each.close)
-                sockets.append(each)
+                dealt = _dealt(each, processes) if isinstance(address, TcpAddress) else [each] * processes
+                for share, its in zip(shares, dealt, strict=True):
+                    opened.callback(its.close)
+                    share.append(its)
             if isinstance(address, UnixAddress):
                 opened.callback(address.path.unlink, missing_ok=True)
                 paths.append(address.path)
         opened.pop_all()
-    return Listeners(sockets, paths, secure=secure)
+    return Listeners(shares, paths, secure=secure)
 
 
 def _open(address: Address, text: str, *, credentials: bool) -> list[socket.socket]:
@@ -122,16 +129,29 @@ def _open_tcp(address: TcpAddress, text: str, *, credentials: bool) -> list[sock
     opened: list[socket.socket] = []
     try:
         for family, _, _, _, where in dict.fromkeys(found):
-            each = socket.create_server((str(where[0]), int(where[1])), family=family, backlog=BACKLOG)
-            opened.append(each)
-            # Connections inherit these from the socket that accepts them: a node that lost its power is noticed.
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
+            opened.append(_listen_on(family, str(where[0]), int(where[1])))
     except OSError:
         for each in opened:
             each.close()
         raise
     return opened
+
+
+def _listen_on(family: int, host: str, port: int, *, beside_others: bool = False) -> socket.socket:
+    opened = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=beside_others)
+    # Connections inherit these from the socket that accepts them: a node that lost its power is noticed.
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
+    return opened
+
+
+def _dealt(listener: socket.socket, processes: int) -> list[socket.socket]:
+    """Return the sockets of all processes in place of one, which has shown that nobody else listens there."""
+    if processes == 1:
+        return [listener]
+    host, port, *_ = listener.getsockname()
+    listener.close()
+    return [_listen_on(listener.family, host, port, beside_others=True) for _ in range(processes)]
 
 
 def _open_unix(path: Path) -> socket.socket:

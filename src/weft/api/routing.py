@@ -35,6 +35,8 @@ class Operation:
     path: str
     handler: Handler
     access: Access = Access.ADMINISTRATOR
+    by_controllers: bool = False
+    """Whether only the process that runs the controllers can answer; see weft.api.relay."""
 
 
 class Endpoint:

@@ -1,4 +1,4 @@
-"""The server process: API and controllers on one store, until told to stop.
+"""The server: API and controllers on one store, in one process or several, until told to stop.
 
 Sockets are opened first and given up last. On SIGTERM or SIGINT no new connection is accepted, streams end, requests
 that run are answered, then the controllers stop, and then the store is closed: whatever was answered is durable.
@@ -6,14 +6,17 @@ that run are answered, then the controllers stop, and then the store is closed: 
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 import uvicorn
 import uvloop
@@ -24,13 +27,15 @@ from weft.api.auth.authenticator import Authentication
 from weft.api.auth.configured import authentication, own_login
 from weft.api.connection import SWEEP_EVERY_S, Connection, sweep
 from weft.api.listen import Listeners, open_listeners
+from weft.api.processes import supervise
+from weft.api.relay import Relay
 from weft.api.settings import ServerSettings
 from weft.api.tls import Tls, tls_files
 from weft.controller.controllers import Controllers
 from weft.controller.nova.client import client_of
 from weft.model.errors import Permanent
 from weft.model.inventory import Switch
-from weft.store import Store
+from weft.store import Engine, Store, open_engine
 from weft.switches.driver import DriverSettings, SwitchDriver, driver_for
 
 GC_THRESHOLDS = (50_000, 20, 100)
@@ -46,17 +51,66 @@ def run(settings: ServerSettings) -> None:
     by = authentication(settings)
     files = tls_files(settings)
     tls = None if files is None else Tls(files)
-    listeners = open_listeners(settings.listen, credentials=not by.trusting, secure=tls is not None)
+    credentials, secure = not by.trusting, tls is not None
+    listeners = open_listeners(settings.listen, credentials=credentials, secure=secure, processes=settings.processes)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, by, listeners, tls))
+        engine = open_engine(settings.db)
+        greeting = _greeting(engine, listeners, by)
+        one = _Process(settings, by, tls, listeners.shares[0], engine, lambda: print(greeting, flush=True))
+        if settings.processes == 1:
+            one.run()
+        else:
+            _run_several(one, listeners)
     finally:
         listeners.close()
 
 
-async def serve(settings: ServerSettings, by: Authentication, listeners: Listeners, tls: Tls | None) -> None:
-    """Run a server on open sockets, in this event loop, until SIGTERM or SIGINT."""
-    store = await Store.open(settings.db)
+@dataclass(frozen=True)
+class _Process:
+    """A process that serves: what it needs, opened."""
+
+    settings: ServerSettings
+    by: Authentication
+    tls: Tls | None
+    sockets: Sequence[socket.socket]
+    engine: Engine
+    ready: Callable[[], None]
+    """Is called once it serves."""
+    relay: Relay | None = None
+    """To the first process, if there are several."""
+    is_first: bool = True
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(self))
+
+
+def _run_several(one: _Process, listeners: Listeners) -> None:
+    """Run as many processes as the settings say, of which the first has the controllers."""
+    count = one.settings.processes
+    one.engine.share()
+    relay = Relay.new()
+    limits = one.settings.limits.shared_by(count)
+
+    def serve(number: int, ready: Callable[[], None]) -> None:
+        sockets = listeners.shares[number] + ([asked] if number == 0 else [])
+        controllers = one.settings.controllers and number == 0
+        settings = msgspec.structs.replace(one.settings, limits=limits, controllers=controllers)
+        own = dataclasses.replace(one, settings=settings, sockets=sockets, ready=ready)
+        dataclasses.replace(own, relay=relay, is_first=number == 0).run()
+
+    try:
+        with relay.listen() as asked:
+            supervise(count, serve, one.ready)
+    finally:
+        one.engine.release()
+
+
+async def _serve(process: _Process) -> None:
+    """Serve in this event loop until SIGTERM or SIGINT."""
+    settings, by, tls = process.settings, process.by, process.tls
+    store = await Store.open(process.engine)
     try:
         nova = None if settings.nova is None else client_of(settings.nova, own_login(settings))
         controllers = Controllers(store, lambda switch: _driver(switch, settings), nova=nova)
@@ -66,6 +120,8 @@ async def serve(settings: ServerSettings, by: Authentication, listeners: Listene
             authentication=by,
             limits=settings.limits,
             project=settings.project,
+            relay=process.relay,
+            is_first=process.is_first,
         )
         http = HttpServer(api, tls)
         beside = _beside(controllers.run(), http.stop) if settings.controllers else contextlib.nullcontext()
@@ -74,8 +130,8 @@ async def serve(settings: ServerSettings, by: Authentication, listeners: Listene
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         async with api.running(), beside, renewing:
-            print(_greeting(store, listeners, by), flush=True)
-            await http.serve(listeners.sockets)
+            process.ready()
+            await http.serve(list(process.sockets))
     finally:
         await store.close()
 
@@ -156,10 +212,10 @@ async def _beside(work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> 
             await task
 
 
-def _greeting(store: Store, listeners: Listeners, by: Authentication) -> str:
+def _greeting(engine: Engine, listeners: Listeners, by: Authentication) -> str:
     known = [*(["tokens"] if by.sources else []), *(["nodes' certificates"] if by.certificates else [])]
     told = ", ".join(known) or "no credential configured: loopback and unix only, everybody may do everything"
-    return f"weft {weft.__version__} listens on {listeners} ({told}), database {store.url}"
+    return f"weft {weft.__version__} listens on {listeners} ({told}), database {engine.url}"
 
 
 def _configure_logs() -> None:

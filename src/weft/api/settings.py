@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -21,6 +22,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     listen: tuple[str, ...] = DEFAULT_LISTEN
     """Where to listen: ``HOST:PORT``, ``unix:/PATH`` or ``fd:N``; see weft.api.listen."""
+    processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """How many processes serve the API: one keeps a core busy. The first of them runs the controllers, too."""
     db: str = DEFAULT_DB
     token_file: Path | None = None
     """Tokens with their roles and projects, one a line; see weft.api.auth.token_file. Without this and any other

@@ -13,6 +13,7 @@ import click
     metavar="ADDRESS",
     help="HOST:PORT, unix:/PATH or fd:N; repeatable. 127.0.0.1:9696 if left out.",
 )
+@click.option("--processes", type=int, metavar="N", help="Processes that serve the API; one for each core is best.")
 @click.option(
     "--db", metavar="URL", help="sqlite:////PATH or postgresql://USER@HOST/DATABASE; made and upgraded as needed."
 )
@@ -24,7 +25,7 @@ import click
 @click.option("--controllers/--no-controllers", default=None, help="Whether the controllers may run here, too.")
 @click.option("--project", metavar="NAME", help="Owner of what is created by a request that names no tenant.")
 def server(config: Path | None, **flags: object) -> None:
-    """Run the server: the API and the controllers, in one process, until it is told to stop.
+    """Run the server: the API and the controllers, until it is told to stop.
 
     Without --token-file, or another credential in the file of --config, it listens on loopback and unix sockets only,
     and takes everybody for an administrator. Whoever may open its unix socket is one in any case.

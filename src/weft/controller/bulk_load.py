@@ -4,7 +4,6 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 FROZEN_FROM = 100_000
 """Objects that a load must have left for them to be worth freezing; so many are looked at in 10 ms."""
 

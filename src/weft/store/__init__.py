@@ -6,14 +6,16 @@ weft.intent does.
 """
 
 from weft.store.changes import Change, CompactedError, Kind, Op
+from weft.store.engine import Engine
 from weft.store.snapshot import Snapshot
-from weft.store.store import Store
+from weft.store.store import Store, open_engine
 from weft.store.transaction import Transaction
 from weft.store.views import PortView, SwitchState, SwitchStatus
 
 __all__ = [
     "Change",
     "CompactedError",
+    "Engine",
     "Kind",
     "Op",
     "PortView",
@@ -22,4 +24,5 @@ __all__ = [
     "SwitchState",
     "SwitchStatus",
     "Transaction",
+    "open_engine",
 ]

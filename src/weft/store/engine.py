@@ -57,9 +57,17 @@ class Engine(Protocol):
     """What is raised when the database cannot be reached, or fails."""
     is_shared: bool
     """Whether other processes may write beside this one."""
+    is_remote: bool
+    """Whether a question takes the way to a server and back."""
 
     def connect(self) -> Connection:
-        """Open a connection; it may be handed to one other thread."""
+        """Open a connection that reads; it may be handed to one other thread."""
+
+    def connect_to_write(self) -> Connection:
+        """Open a connection that writes, of which a process has one; it may be handed to one other thread."""
+
+    def share(self) -> None:
+        """Have processes that are forked from this one use the database together."""
 
     def upgrade(self) -> None:
         """Bring the schema forward to this version's."""

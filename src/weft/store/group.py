@@ -1,6 +1,6 @@
 """A group: pieces of work that share one commit, one connection, and what was read and written so far."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,6 +45,15 @@ class Kept:
         self.answers.clear()
         self.made.clear()
         self.rows.clear()
+
+    def forget_tables(self, tables: Set[sa.Table]) -> None:
+        """Forget what was read of some tables, and what was made of that."""
+        if not tables.isdisjoint(CACHED):
+            self.made.clear()
+        for table in tables:
+            self.answers.pop(table, None)
+        for key in [key for key in self.rows if key[0] in tables]:
+            del self.rows[key]
 
     def forget_serials(self, name: str) -> None:
         """Forget numbers whose setting aside was undone."""

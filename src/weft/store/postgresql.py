@@ -112,6 +112,7 @@ class PostgresEngine:
     duplicate: type[Exception] = psycopg.errors.UniqueViolation
     failures: tuple[type[Exception], ...] = (psycopg.Error,)
     is_shared = True
+    is_remote = True
 
     def __init__(self, url: str) -> None:
         """Raise Invalid for a URL that names no database."""
@@ -124,6 +125,11 @@ class PostgresEngine:
     def connect(self) -> PostgresConnection:
         """Open a connection."""
         return PostgresConnection(self._url)
+
+    connect_to_write = connect
+
+    def share(self) -> None:
+        """Do nothing: the database is everybody's."""
 
     def upgrade(self) -> None:
         """Bring the schema forward; processes that start together take turns. Raises Permanent if it can't be."""

@@ -1,4 +1,7 @@
-"""SQLite: one file, one process, WAL and synchronous=FULL.
+"""SQLite: one file, one server, WAL and synchronous=FULL.
+
+The processes of a server take turns to write, by a lock of their own beside the file: SQLite's own lock is asked for
+again and again with pauses between, and who asks longest may get it last.
 
 The driver lets go of the interpreter's lock at every step of a statement, and a busy event loop may keep it for
 milliseconds before the writer gets it back. So many rows go into one statement.
@@ -32,7 +35,9 @@ PAGE_CACHE_KIB = 64 * 1024
 class SqliteConnection:
     """A connection to the file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, turn: int | None = None) -> None:
+        """`turn`: the open file whose lock is to be held while writing; None: no other process writes."""
+        self._turn = turn
         self._connection = sqlite3.connect(
             path,
             timeout=BUSY_TIMEOUT_S,
@@ -47,7 +52,13 @@ class SqliteConnection:
 
     def begin_write(self) -> None:
         """Begin a transaction that nobody else writes beside."""
-        self.execute("BEGIN IMMEDIATE")
+        if self._turn is not None:
+            fcntl.flock(self._turn, fcntl.LOCK_EX)
+        try:
+            self.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error:
+            self._end_turn()
+            raise
 
     def begin_read(self) -> None:
         """Begin a transaction that sees one state of the database."""
@@ -56,11 +67,15 @@ class SqliteConnection:
     def commit(self) -> None:
         """Make durable what was written."""
         self.execute("COMMIT")
+        self._end_turn()
 
     def rollback(self) -> None:
         """Undo the transaction, if one is open."""
-        if self._connection.in_transaction:
-            self.execute("ROLLBACK")
+        try:
+            if self._connection.in_transaction:
+                self.execute("ROLLBACK")
+        finally:
+            self._end_turn()
 
     def savepoint(self) -> None:
         """Set the mark that rollback_to goes back to."""
@@ -94,20 +109,27 @@ class SqliteConnection:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
 
 
 class SqliteEngine:
-    """A database file, which is this process' own until `release`."""
+    """A database file, which is this process' own until `release`, or this server's once it is shared."""
 
     dialect: sa.Dialect = sqlite.dialect(paramstyle="named")
     duplicate: type[Exception] = sqlite3.IntegrityError
     failures: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
-    is_shared = False
+    is_remote = False
 
     def __init__(self, url: str) -> None:
         """Take a file; raise Invalid for a URL that names none, Permanent if it can't be had."""
         self.url = url
+        self.is_shared = False
         self._path = path_of(url)
+        self._turn: int | None = None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _own(self._path)
@@ -117,6 +139,16 @@ class SqliteEngine:
     def connect(self) -> SqliteConnection:
         """Open a connection."""
         return SqliteConnection(self._path)
+
+    def connect_to_write(self) -> SqliteConnection:
+        """Open a connection that writes, of which a process has one."""
+        if self.is_shared and self._turn is None:  # a lock belongs to who opened the file: each process does
+            self._turn = os.open(f"{self._path}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return SqliteConnection(self._path, self._turn)
+
+    def share(self) -> None:
+        """Have processes that are forked from this one use the file together."""
+        self.is_shared = True
 
     def upgrade(self) -> None:
         """Bring the schema forward."""
@@ -129,6 +161,8 @@ class SqliteEngine:
     def release(self) -> None:
         """Let another process have the file."""
         os.close(self._lock)
+        if self._turn is not None:
+            os.close(self._turn)
 
 
 def path_of(url: str) -> Path:

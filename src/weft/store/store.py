@@ -54,22 +54,23 @@ class Store:
         self._closed = False
 
     @classmethod
-    async def open(cls, url: str, *, clock: Clock = time.time, random: Random | None = None) -> "Store":
+    async def open(cls, database: str | Engine, *, clock: Clock = time.time, random: Random | None = None) -> "Store":
         """Open the database of a URL such as ``sqlite:////var/lib/weft/weft.db``, and bring its schema up to date.
+
+        In place of the URL, an engine from `open_engine`, which is released by `close`.
 
         `random` returns so many random bits, which nobody must be unable to guess.
 
         Raises Invalid for a URL that weft can't use, Permanent for a database that can't be opened or, if it is a file,
         that another process has open.
         """
-        engine = engine_of(url)
+        engine = await asyncio.to_thread(open_engine, database) if isinstance(database, str) else database
         try:
-            await asyncio.to_thread(engine.upgrade)
             store = cls(engine, clock, random or Dice(secrets.randbits(256)).getrandbits)
             store._revision = store._writer.kept.seen = await store.read(lambda snapshot: snapshot.revision())
         except BaseException as error:
             engine.release()
-            if isinstance(error, (sa.exc.DBAPIError, *engine.failures)):
+            if isinstance(error, engine.failures):
                 raise Permanent(f"cannot open the database {engine.url}: {error}") from error
             raise
         store._writer.start()
@@ -129,7 +130,7 @@ class Store:
 
         A file's rows are mostly in memory: finding one costs less than handing the question to another thread.
         """
-        if self._engine.is_shared or self._closed:
+        if self._engine.is_remote or self._closed:
             return await self._readers.read(query)
         try:
             return query(Snapshot(self._newest(), self._engine.dialect))
@@ -141,7 +142,7 @@ class Store:
         if self._looking is None:
             self._looking = self._engine.connect()
         commits = self._writer.commits
-        if commits != self._looked_at:
+        if commits != self._looked_at or self._engine.is_shared:
             self._looking.rollback()
             self._looking.begin_read()
             self._looked_at = commits
@@ -183,10 +184,23 @@ class Store:
         while True:
             await asyncio.sleep(POLL_S)
             try:
-                self._announce(await self.read(lambda snapshot: snapshot.revision()))
+                self._announce(await self.look(lambda snapshot: snapshot.revision()))
             except Transient as error:
                 log.warning("database_unreachable", error=error.message)
                 await asyncio.sleep(error.retry_after_s)
+
+
+def open_engine(url: str) -> Engine:
+    """Take a database and bring its schema up to date. Raises Invalid and Permanent as Store.open does."""
+    engine = engine_of(url)
+    try:
+        engine.upgrade()
+    except BaseException as error:
+        engine.release()
+        if isinstance(error, (sa.exc.DBAPIError, *engine.failures)):
+            raise Permanent(f"cannot open the database {engine.url}: {error}") from error
+        raise
+    return engine
 
 
 def engine_of(url: str) -> Engine:

@@ -6,6 +6,7 @@ taken, the group is run again carefully, and only the piece fails that asked for
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -99,6 +100,7 @@ class Writer:
         of work does there, and what comes together is best committed together."""
         self._waiting = 0
         self._queue: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
+        """What the thread is to write; None: nothing more."""
         self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._connection: Connection | None = None
         self._compacted_at = Revision(0)
@@ -141,29 +143,21 @@ class Writer:
     # --- the thread
 
     def _write(self) -> None:
-        while True:
-            group, stop = self._next_group()
-            if group:
-                head = self._commit(group)
-                if not self._loop.is_closed():  # a loop that has ended waits for nothing
-                    self._loop.call_soon_threadsafe(self._settle, group, head)
-            if stop:
-                break
+        while works := self._queue.get():
+            head = self._commit(works)
+            if not self._loop.is_closed():  # a loop that has ended waits for nothing
+                self._loop.call_soon_threadsafe(self._settle, works, head)
         self._disconnect()
 
-    def _next_group(self) -> tuple[list[Work], bool]:
-        """Wait for work; return all that is there, about MAX_GROUP at most, and whether no more will come."""
-        group: list[Work] = []
-        works = self._queue.get()
-        while works is not None:
-            group += works
-            if len(group) >= MAX_GROUP:
-                return group, False
-            try:
-                works = self._queue.get_nowait()
-            except queue.Empty:
-                return group, False
-        return group, True
+    def _take_more(self, works: list[Work]) -> None:
+        """Add what else is waiting to a group, until it has about MAX_GROUP pieces."""
+        with contextlib.suppress(queue.Empty):
+            while len(works) < MAX_GROUP:
+                more = self._queue.get_nowait()
+                if more is None:
+                    self._queue.put(None)  # for the next to take: nothing comes after it
+                    return
+                works += more
 
     # --- a group
 
@@ -184,6 +178,8 @@ class Writer:
     def _attempt_all(self, works: list[Work], *, careful: bool) -> Revision:
         """Run the pieces and commit; return the newest revision. If that raises, nothing has happened."""
         connection = self._begin_write()
+        if not careful:
+            self._take_more(works)  # the turn may have been another process' for long
         for work in works:
             work.begin()
         try:
@@ -273,7 +269,7 @@ class Writer:
                 self._disconnect()
             else:
                 return self._connection
-        self._connection = self._engine.connect()
+        self._connection = self._engine.connect_to_write()
         self._connection.begin_write()
         return self._connection
 

@@ -41,14 +41,21 @@ class Authentication:
 class Authenticator:
     """Tells callers."""
 
-    def __init__(self, by: Authentication, node_by_token: Callable[[str], Awaitable[NodeName | None]]) -> None:
-        """`node_by_token` finds the node whose token has a digest."""
+    def __init__(
+        self,
+        by: Authentication,
+        node_by_token: Callable[[str], Awaitable[NodeName | None]],
+        is_relayed: Callable[[Scope], bool] = lambda _: False,
+    ) -> None:
+        """`node_by_token` finds the node whose token has a digest; `is_relayed` tells requests that this server's other
+        processes hand on, and have decided on."""
         self._by = by
         self._node_by_token = node_by_token
+        self._is_relayed = is_relayed
 
     async def identify(self, scope: Scope) -> Caller:
         """Return the caller of a request; raise Unauthenticated, or Transient if that cannot be told now."""
-        if _through_unix_socket(scope):
+        if _through_unix_socket(scope) or self._is_relayed(scope):
             return ADMINISTRATOR
         certified: NodeName | None = scope.get(CERTIFIED_NODE)
         credential = credential_of(scope)

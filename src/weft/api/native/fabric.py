@@ -29,7 +29,7 @@ class FabricPages:
         """Return the operations."""
         return [
             Operation("GET", "/v1/fabric/status", self.status),
-            Operation("GET", "/v1/fabric/plan", self.plan),
+            Operation("GET", "/v1/fabric/plan", self.plan, by_controllers=True),
         ]
 
     async def status(self, request: Request) -> Response:
