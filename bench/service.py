@@ -1,12 +1,14 @@
-"""The service's figures: requests answered and rows made durable, by a server process on SQLite and on PostgreSQL.
+"""The service's figures: requests answered and rows made durable, by a server on SQLite and on PostgreSQL.
 
-The load generator runs on the same machine. Beside each figure stands its limit, measured in the same run: the same
-HTTP server answering bytes that it has ready (bench.canned), and a bare writer putting the same rows into the same
-database in groups as large as the server's, with nothing else to do.
+The server has a process for each core, and the load generator runs on the same ones. Beside each figure stands its
+limit, measured in the same run: one process of the same HTTP server answering bytes that it has ready (bench.canned),
+and a bare writer putting the same rows into the same database in groups as large as the server's, with nothing else to
+do.
 """
 
 import asyncio
 import json
+import os
 import random
 import signal
 import socket
@@ -86,7 +88,9 @@ POSTGRESQL = Targets(engine="PostgreSQL", bulk=15_000, shows=5000)
 
 async def _engine(targets: Targets, url: str, inventory: Path, limits: Limits) -> list[Figure]:
     """Measure one engine; `targets` names it."""
-    with _server(Path(sys.executable).with_name("weft"), "server", "--no-controllers", "--db", url) as port:
+    weft = Path(sys.executable).with_name("weft")
+    processes = str(os.cpu_count())
+    with _server(weft, "server", "--no-controllers", "--processes", processes, "--db", url) as port:
         service = _Service(port)
         await service.prepare(inventory)
         made = await service.create(CREATES)

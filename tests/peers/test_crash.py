@@ -22,8 +22,10 @@ from weft_process import DEADLINE_S, WEFT, WeftProcess, put_inventory, segment
 from weft.store import Store
 from weft.store.check import contradictions
 
-ROUNDS = max(1, int(os.environ.get("WEFT_CRASH_ROUNDS", "8")) // 4)
+ROUNDS = max(1, int(os.environ.get("WEFT_CRASH_ROUNDS", "12")) // 6)
 """Of each test."""
+PROCESSES = 2
+"""Of a server that has several."""
 SHORTEST_S, LONGEST_S = 0.05, 1.0
 """When the kill comes after the load began."""
 CIDR = "10.0.0.0/21"
@@ -83,9 +85,9 @@ async def sound(db: str) -> None:
 
 
 @asynccontextmanager
-async def started(db: str, folder: Path, name: str = "server") -> AsyncIterator[WeftProcess]:
+async def started(db: str, folder: Path, name: str = "server", *, processes: int = 1) -> AsyncIterator[WeftProcess]:
     """Run a server within the context."""
-    server = WeftProcess(db, folder, name)
+    server = WeftProcess(db, folder, name, processes=processes)
     try:
         await server.start()
         yield server
@@ -94,10 +96,12 @@ async def started(db: str, folder: Path, name: str = "server") -> AsyncIterator[
 
 
 @pytest.mark.timeout(TIMEOUT_S)
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-async def test_the_server_is_killed(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("engine", "processes"), [("sqlite", 1), ("sqlite", PROCESSES), ("postgresql", 1)])
+async def test_the_server_is_killed(
+    engine: str, processes: int, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     db = f"sqlite:///{tmp_path}/weft.db" if engine == "sqlite" else request.getfixturevalue("url")
-    async with started(db, tmp_path) as server:
+    async with started(db, tmp_path, processes=processes) as server:
 
         async def crash() -> None:
             server.kill()
@@ -107,6 +111,22 @@ async def test_the_server_is_killed(engine: str, request: pytest.FixtureRequest,
             await server.start()
 
         await rounds([server], crash, recover)
+
+
+@pytest.mark.timeout(TIMEOUT_S)
+async def test_one_process_of_a_server_is_killed(tmp_path: Path) -> None:
+    dice = random.Random()
+    async with started(f"sqlite:///{tmp_path}/weft.db", tmp_path, processes=PROCESSES) as server:
+
+        async def crash() -> None:
+            server.kill_one(dice)
+            await asyncio.sleep(random.uniform(0, 0.5))  # the other one goes on
+
+        async def recover() -> None:
+            assert server.runs, server.log.read_text()[-3000:]
+
+        await rounds([server], crash, recover)
+    assert server.events("server_process_ended")
 
 
 @pytest.mark.timeout(TIMEOUT_S)

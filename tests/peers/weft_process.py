@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import os
+import random
+import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,9 @@ DEADLINE_S = 60.0
 class WeftProcess:
     """One server; `url` is where it listens once it was started."""
 
-    def __init__(self, db: str, folder: Path, name: str = "server") -> None:
+    def __init__(self, db: str, folder: Path, name: str = "server", *, processes: int = 1) -> None:
         self.db = db
+        self._processes = processes
         self.url = ""
         self.log = folder / f"{name}.log"
         self._listen = "127.0.0.1:0"
@@ -47,9 +51,15 @@ class WeftProcess:
         self._process = None
 
     def _spawned(self) -> "subprocess.Popen[str]":
-        command = [str(WEFT), "server", "--db", self.db, "--listen", self._listen]
+        command = [str(WEFT), "server", "--db", self.db, "--listen", self._listen, "--processes", str(self._processes)]
         with self.log.open("a") as log:
             return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+
+    def kill_one(self, dice: random.Random) -> None:
+        """kill -9 of one of its processes; the others go on."""
+        (children,) = Path(f"/proc/{self.pid}/task").glob("*/children")
+        with suppress(ProcessLookupError):
+            os.kill(int(dice.choice(children.read_text().split())), signal.SIGKILL)
 
     @property
     def runs(self) -> bool:

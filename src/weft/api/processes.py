@@ -1,7 +1,8 @@
 """Several processes that serve the same sockets and the same database: one interpreter keeps one core busy at most.
 
 This process opens everything, forks the others, and from then on does nothing but see to it that they run: one that
-dies is replaced, and when it is told to stop, or dies itself, they stop.
+dies is replaced, and when it is told to stop, they are. If it dies itself they are killed: the next server must not
+find their hands on the database.
 """
 
 import contextlib
@@ -170,8 +171,8 @@ def _ended() -> Iterator[tuple[int, int]]:
 
 
 def _die_with(parent: int) -> None:
-    """Have this process be told to stop when its parent dies, however that dies."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Have this process be killed when its parent dies, however that dies."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise Permanent("the server was ended while it began")
 

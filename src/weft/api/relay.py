@@ -82,9 +82,7 @@ class RelayedOperations:
                 headers={} if kind is None else {"content-type": kind},
             )
         except httpx.TransportError as error:
-            message = (
-                f"the process of this server that runs the controllers does not answer: {error}"
-            )
+            message = f"the process of this server that runs the controllers does not answer: {error}"
             raise Transient(message, retry_after_s=1.0) from error
         kept = {name: answer.headers[name] for name in _KEPT if name in answer.headers}
         return Response(answer.content, answer.status_code, kept)
