@@ -55,15 +55,22 @@ class Pings:
     """Pings between two instances in the background; says how many were lost."""
 
     def __init__(self, host: OvsHost, source: int, target: str, interval_s: float = 0.02) -> None:
-        command = ["ip", "netns", "exec", f"{host.netns}-i{source}", "ping", "-n", "-q", "-i", str(interval_s), target]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        command = ["ip", "netns", "exec", f"{host.netns}-i{source}", "ping", "-n", "-i", str(interval_s), target]
+        self._answers = host.folder / "pings"
+        with self._answers.open("w") as answers:
+            self._process = subprocess.Popen(command, stdout=answers)
 
     def lost(self) -> int:
+        """End the pings; return how many before the last answered one had no answer: the newest are on their way."""
+        so_far = max(self._answered(), default=0)
+        until("they are answered still", lambda: max(self._answered(), default=0) > so_far + 10)
         self._process.send_signal(signal.SIGINT)
-        text = self._process.communicate(timeout=10)[0]
-        sent, received = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", text)[0])
-        assert sent > 10, text
-        return sent - received
+        self._process.wait(10)
+        answered = self._answered()
+        return max(answered) - len(answered)
+
+    def _answered(self) -> set[int]:
+        return {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", self._answers.read_text())}
 
 
 def test_bring_up(node: OvsHost) -> None:
