@@ -26,7 +26,12 @@ PROJECT = "p1"
 
 def small_dc() -> Inventory:
     """Return the inventory of the example: three OVS nodes on a leaf each, one bare-metal server."""
-    wire = tomllib.loads(EXAMPLE.read_text())
+    return example(EXAMPLE.name)
+
+
+def example(name: str) -> Inventory:
+    """Return the inventory of an example."""
+    wire = tomllib.loads(EXAMPLE.with_name(name).read_text())
     del wire["lab"]
     return decode(wire)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from weft.fabric.checks import EDGE_ROLES, Problem, problems
+from weft.fabric.checks import EDGE_ROLES, LEAF_ROLES, Problem, problems
 from weft.fabric.vlan_topology import VlanTopology
 from weft.model.ids import NodeName, SiteName, SwitchName
 from weft.model.inventory import Dataplane, FabricPools, Inventory, LinkEnd, Node, Site, Switch, SwitchRole
@@ -43,6 +43,7 @@ class Topology:
         self.sites: Mapping[SiteName, Site] = {site.name: site for site in inventory.sites}
         self.switches: Mapping[SwitchName, Switch] = {switch.name: switch for switch in inventory.switches}
         self.nodes: Mapping[NodeName, Node] = {node.name: node for node in inventory.nodes}
+        self._with_leaves = {each.site for each in inventory.switches if each.role in LEAF_ROLES}
         by_node: dict[NodeName, list[NodeLink]] = defaultdict(list)
         by_leaf: dict[SwitchName, list[NodeLink]] = defaultdict(list)
         by_switch: dict[SwitchName, list[SwitchLink]] = defaultdict(list)
@@ -106,6 +107,15 @@ class Topology:
         links = self._by_node.get(node)
         return self._domain[links[0].leaf] if links else None
 
+    def in_vlan_part(self, node: NodeName) -> bool:
+        """Tell whether a node hangs on switches of a three-layer VLAN part."""
+        links = self._by_node.get(node)
+        return links is not None and self.vlan.has(links[0].leaf)
+
+    def has_only_vlans(self, site: SiteName) -> bool:
+        """Tell whether a site has a three-layer VLAN part, and no leaves."""
+        return site not in self._with_leaves and bool(self.vlan.cores(site))
+
     def domain_of(self, leaf: SwitchName) -> str | None:
         """Return the VLAN domain of a leaf, or None if no node hangs on it."""
         return self._domain.get(leaf)
@@ -143,4 +153,4 @@ class Topology:
 
 def vlan_part_domain(site: SiteName) -> str:
     """Return the name of the VLAN domain that a site's three-layer part is; no switch can have it."""
-    return f"vlan/{site}"
+    return f"vlan:{site}"

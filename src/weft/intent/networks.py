@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from weft.intent.blocks import check_no_pool
 from weft.intent.held import forget_subnet
 from weft.intent.plan import forget_owner, unplan_subnet
+from weft.intent.provider_vlans import provide_vlan, rest_provider_vlan, site_of_physical_network
 from weft.intent.quotas import check_quota
 from weft.intent.rbac import follow_flags, forget_policies
 from weft.intent.rows import changed, given, network_of
@@ -39,7 +40,8 @@ class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     site: SiteName | None = None
     """None: the first site that has a fabric."""
-    type: NetworkType = NetworkType.VXLAN
+    type: NetworkType | None = None
+    """None: vxlan; vlan in a site that has VLAN switches only."""
     vni: Vni | None = None
     vlan: Vlan | None = None
     physical_network: str | None = None
@@ -70,23 +72,24 @@ class NetworkChanges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_network(tx: Transaction, spec: NetworkSpec) -> Network:
-    """Create a network with a VNI of its site.
+    """Create a network with a VNI, or a VLAN, of its site.
 
-    Raises NotFound for an unknown site, Invalid for a type or MTU that it can't carry, Conflict if the VNI is taken or
-    none is left.
+    Raises NotFound for an unknown site, Invalid for a type or MTU that it can't carry, Conflict if the number is taken
+    or none is left.
     """
     check_quota(tx, spec.project_id, "network")
-    site, pools = fabric_of(tx, spec.site)
-    if spec.type is not NetworkType.VXLAN or spec.vlan is not None:
-        raise _input(f"site '{site}' is a VXLAN fabric and carries no networks of type '{spec.type}'; ask for 'vxlan'")
-    vni = choose_vni(tx, f"{site}/l2vnis", pools.l2vnis) if spec.vni is None else check_vni(tx, spec.vni)
+    site, pools = fabric_of(tx, spec.site or site_of_physical_network(tx, spec.physical_network))
+    network_id = NetworkId(tx.new_id())
+    kind = spec.type or _usual_type(tx, site)
+    numbers = _numbers(tx, network_id, spec, kind, site, pools)
     now = tx.clock()
     network = Network(
-        id=NetworkId(tx.new_id()),
+        id=network_id,
         site=site,
-        type=spec.type,
-        vni=vni,
-        physical_network=spec.physical_network,
+        type=kind,
+        vni=numbers.vni,
+        vlan=numbers.vlan,
+        physical_network=numbers.physical_network,
         mtu_bytes=pools.overlay_mtu_bytes if spec.mtu_bytes is None else _mtu(spec.mtu_bytes, pools),
         admin_state_up=spec.admin_state_up,
         shared=spec.shared,
@@ -107,6 +110,30 @@ def create_network(tx: Transaction, spec: NetworkSpec) -> Network:
     return network
 
 
+class _Numbers(msgspec.Struct, frozen=True, kw_only=True):
+    vni: Vni | None = None
+    vlan: Vlan | None = None
+    physical_network: str | None = None
+
+
+def _usual_type(tx: Transaction, site: SiteName) -> NetworkType:
+    return NetworkType.VLAN if tx.topology().has_only_vlans(site) else NetworkType.VXLAN
+
+
+def _numbers(  # noqa: PLR0917 - what a request says
+    tx: Transaction, network_id: NetworkId, spec: NetworkSpec, kind: NetworkType, site: SiteName, pools: FabricPools
+) -> _Numbers:
+    if kind is NetworkType.VLAN:
+        provided = provide_vlan(tx, network_id, site, pools, spec.vlan, spec.physical_network)
+        return _Numbers(vlan=provided.vlan, physical_network=provided.physical_network)
+    if kind is not NetworkType.VXLAN or spec.vlan is not None:
+        raise network_input(f"site '{site}' carries no networks of type '{kind}'; ask for 'vxlan'")
+    if tx.topology().has_only_vlans(site):
+        raise network_input(f"site '{site}' has VLAN switches only and carries no networks of type 'vxlan'")
+    vni = choose_vni(tx, f"{site}/l2vnis", pools.l2vnis) if spec.vni is None else check_vni(tx, spec.vni)
+    return _Numbers(vni=vni, physical_network=spec.physical_network)
+
+
 def update_network(tx: Transaction, network_id: NetworkId, changes: NetworkChanges) -> Network:
     """Change a network. Raises NotFound, and Invalid for an MTU that its site can't carry."""
     before = network_of(tx, network_id)
@@ -121,7 +148,7 @@ def update_network(tx: Transaction, network_id: NetworkId, changes: NetworkChang
 
 def delete_network(tx: Transaction, network_id: NetworkId) -> None:
     """Delete a network and its subnets. Raises NotFound, and Conflict (NetworkInUse) while it has ports."""
-    network_of(tx, network_id)
+    network = network_of(tx, network_id)
     ports = [view.port.id for view in tx.ports(network_id=network_id)]
     if ports:
         named = ",".join(ports[:MAX_NAMED]) + (f" and {len(ports) - MAX_NAMED} more" if len(ports) > MAX_NAMED else "")
@@ -138,17 +165,19 @@ def delete_network(tx: Transaction, network_id: NetworkId) -> None:
         tx.delete_subnet(subnet.id)
     forget_owner(tx, Owner(Level.NETWORK, network_id))
     forget_policies(tx, network_id)
+    rest_provider_vlan(tx, network)
     tx.delete_network(network_id)
 
 
 def _mtu(wanted_bytes: int, pools: FabricPools) -> int:
     most = pools.mtu_bytes - VXLAN_OVERHEAD_BYTES
     if wanted_bytes > most:
-        raise _input(f"Requested MTU {wanted_bytes} is too big, maximum is {most}")
+        raise network_input(f"Requested MTU {wanted_bytes} is too big, maximum is {most}")
     if wanted_bytes < MIN_MTU_BYTES:
-        raise _input(f"Requested MTU {wanted_bytes} is too small, minimum is {MIN_MTU_BYTES}")
+        raise network_input(f"Requested MTU {wanted_bytes} is too small, minimum is {MIN_MTU_BYTES}")
     return wanted_bytes
 
 
-def _input(reason: str) -> Invalid:
+def network_input(reason: str) -> Invalid:
+    """Return the error for a value of a network that a caller may not ask for."""
     return Invalid(f"Invalid input for operation: {reason}.", kind="InvalidInput")

@@ -56,12 +56,23 @@ def _off_the_leaves(tx: Transaction, network: Network, node: Node) -> Conflict |
     if not topology.leaf_links(node.name):
         message = f"node '{node.name}' has no link to a leaf, so no packet could reach a port there; add the link"
         return Conflict(f"{message} to the inventory", kind="NodeUnreachable")
+    if (missing := _numberless(tx, network, node)) is not None:
+        return Conflict(missing, kind="NodeUnreachable")
     if node.dataplane is Dataplane.OVS:
         return None
     if not topology.edge_links(node.name):
         message = f"all links of bare-metal node '{node.name}' carry management, which is untagged as its network"
         return Conflict(f"{message} would be; set management = false on one of them", kind="NodeUnreachable")
     return _other_network(tx, network, node.name)
+
+
+def _numberless(tx: Transaction, network: Network, node: Node) -> str | None:
+    """Return why the switches of a node's part of the site can't carry a network, or None: it lacks their number."""
+    if tx.topology().in_vlan_part(node.name):
+        message = f"node '{node.name}' hangs on VLAN switches, and network {network.id} of type '{network.type}' has no"
+        return f"{message} VLAN; bind on a node of the spine-leaf part" if network.vlan is None else None
+    message = f"node '{node.name}' hangs on a leaf, and network {network.id} of type '{network.type}' has no VNI"
+    return f"{message}; join the network first, or bind on a node of the VLAN part" if network.vni is None else None
 
 
 def vlan_of(snapshot: Snapshot, node: NodeName, network_id: NetworkId) -> Vlan:
@@ -91,6 +102,8 @@ def hold_vlan(tx: Transaction, node: NodeName, network: Network) -> None:
 def let_go_of_vlan(tx: Transaction, node: NodeName, network_id: NetworkId) -> None:
     """Let the network's VLAN on the node's leaves rest if no binding needs it there any more."""
     domain = _tagged_domain(tx, node)
+    if tx.topology().in_vlan_part(node):
+        return  # there it is the network's own for as long as the network is: weft.intent.provider_vlans
     if domain is None or any(_tagged_domain(tx, other) == domain for other in tx.bound_nodes(network_id)):
         return
     held = tx.leaf_vlan(domain, network_id)

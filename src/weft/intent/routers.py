@@ -5,6 +5,7 @@ from msgspec import UNSET, UnsetType
 
 from weft.intent.floating_links import leading_through
 from weft.intent.gateways import set_gateway
+from weft.intent.migration import join_routed
 from weft.intent.plan import check_routable, forget_owner
 from weft.intent.ports import ROUTER_INTERFACE, FixedIpSpec, PortSpec, create_port, remove_port, write_port
 from weft.intent.quotas import check_quota
@@ -92,7 +93,8 @@ def add_interface(
     """Attach a subnet to a router: by the subnet, at its gateway address, or by a port that has an address of it.
 
     Raises NotFound; Invalid for a subnet without gateway, attached already, or overlapping another of the router;
-    Conflict for a port in use, a gateway address in use, or a network that is attached to another router.
+    Conflict for a port in use, a gateway address in use, a network that is attached to another router, or one of the
+    VLAN part beside one of a spine-leaf part that it is not joined to.
     """
     router = router_of(tx, router_id)
     if (subnet_id is None) == (port_id is None):
@@ -115,6 +117,7 @@ def add_interface(
         router_id=router.id, subnet_id=subnet.id, network_id=subnet.network_id, port_id=view.port.id
     )
     tx.put_router_interface(interface)
+    join_routed(tx, router.id)
     return interface
 
 

@@ -70,7 +70,7 @@ _CREATED = {**_SAME, "provider:network_type": "type", "provider:physical_network
 
 
 def _create(tx: Transaction, values: Values, project: str) -> Network:
-    kind = NetworkType(values.get("provider:network_type", NetworkType.VXLAN))
+    kind = _type(values)
     spec = NetworkSpec(
         project_id=project_of(values, project),
         site=site_of(values),
@@ -82,8 +82,17 @@ def _create(tx: Transaction, values: Values, project: str) -> Network:
     return create_network(tx, spec)
 
 
-def _segment(kind: NetworkType, number: int | None) -> Values:
-    if kind is NetworkType.VXLAN:
+def _type(values: Values) -> NetworkType | None:
+    """Return the type that is asked for; a number or a physical network without a type says which it is."""
+    if (asked := values.get("provider:network_type")) is not None:
+        return NetworkType(asked)
+    if values.get("provider:physical_network") is not None:
+        return NetworkType.VLAN
+    return NetworkType.VXLAN if values.get("provider:segmentation_id") is not None else None
+
+
+def _segment(kind: NetworkType | None, number: int | None) -> Values:
+    if kind is not NetworkType.VLAN:
         return {"vni": number}
     if number is not None and number > MAX_VLAN:
         raise invalid_input("provider:segmentation_id", f"'{number}' is no VLAN: 1 to {MAX_VLAN}")
