@@ -2,7 +2,7 @@
 
 import contextlib
 import tomllib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,11 @@ from weft.api.app import Api
 from weft.api.auth.authenticator import Authentication
 from weft.api.auth.credential import TokenSource
 from weft.api.auth.token_file import AdminTokens
-from weft.api.native.fabric import Plans
+from weft.api.native.fabric import Fabric
+from weft.fabric.planned import PlannedSwitch
+from weft.fabric.rollout import Order, Rollout
+from weft.model.errors import Transient
+from weft.model.ids import SwitchName
 from weft.store import Store
 
 ADMIN = "the-administrators-token"
@@ -79,12 +83,27 @@ class ApiServer:
         return Stream(self.api.app, path, headers={"Authorization": f"Bearer {token}"}, query=query)
 
 
+class StillFabric:
+    """A fabric that nobody runs; its plans are what a test says."""
+
+    def __init__(self, plans: Mapping[SwitchName, PlannedSwitch | None] | None = None) -> None:
+        self._plans = plans or {}
+        self.orders: list[Order] = []
+
+    def plans(self) -> Mapping[SwitchName, PlannedSwitch | None]:
+        return self._plans
+
+    async def apply(self, order: Order) -> Rollout:
+        self.orders.append(order)
+        raise Transient("nobody runs the fabric", retry_after_s=1.0)
+
+
 @contextlib.asynccontextmanager
 async def api_server(
     folder: Path,
     *,
     heartbeat_s: float = 60.0,
-    plans: Plans | None = None,
+    fabric: Fabric | None = None,
     sources: Iterable[TokenSource] = (),
 ) -> AsyncIterator[ApiServer]:
     """Run an API on a new store that holds the example inventory."""
@@ -94,7 +113,7 @@ async def api_server(
         path.write_bytes(await _empty_database(folder))
     store = await Store.open(f"sqlite:///{path}", clock=clock)
     authentication = Authentication(sources=(AdminTokens([ADMIN]), *sources))
-    api = Api(store, plans or dict, authentication=authentication, clock=clock, heartbeat_s=heartbeat_s)
+    api = Api(store, fabric or StillFabric(), authentication=authentication, clock=clock, heartbeat_s=heartbeat_s)
     transport = httpx.ASGITransport(api.app)
     async with api.running(), httpx.AsyncClient(transport=transport, base_url="http://weft.example:9696") as http:
         server = ApiServer(api, store, clock, http)

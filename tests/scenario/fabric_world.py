@@ -14,6 +14,7 @@ from weft.controller.fabric import FabricController
 from weft.controller.rows import feed, read_all
 from weft.fabric.intent_index import FabricIntent
 from weft.fabric.numbering import number
+from weft.fabric.rollout import Order, Rollout, RolloutState
 from weft.intent.inventory import replace_inventory
 from weft.intent.networks import NetworkSpec, create_network
 from weft.intent.ports import PortSpec, bind_port, create_port, delete_port, unbind_port
@@ -27,7 +28,7 @@ from weft.model.inventory import Inventory, Switch
 from weft.ports.machine import State
 from weft.protocol.inventory import decode
 from weft.protocol.node import RealizationReport
-from weft.store import Change, CompactedError, PortView, Snapshot, Store, Transaction
+from weft.store import Change, CompactedError, Kind, PortView, Snapshot, Store, Transaction
 from weft.store.views import SwitchState
 
 T = TypeVar("T")
@@ -39,6 +40,8 @@ WAKING_STEPS = 20
 """Turns of the event loop within which whoever was woken by the clock has begun."""
 MAX_ROUNDS = 60
 """Times that a world may wait for its next attempt before it must have converged."""
+MAX_LOOKS = 500
+"""Times that a world may wait until a roll-out looks again, before it must have ended."""
 
 
 def small_dc() -> Inventory:
@@ -115,6 +118,7 @@ class World:
         self.controller: FabricController
         self.shaky: ShakyStore
         self._task: asyncio.Task[None] | None = None
+        self._orders = 0
 
     @classmethod
     async def open(cls, database: Path, faults: Faults | None = None, *, garble: bool = False) -> "World":
@@ -169,6 +173,29 @@ class World:
                 return
             self.clock.advance_to_next()
         raise AssertionError(f"after {MAX_ROUNDS} rounds: {wrong}")
+
+    async def roll_out(self, *switches: str, override: bool = False) -> Rollout:
+        """Have what waits applied, let time pass until the roll-out has ended; return it. Raises what apply raises."""
+        begun = await self.controller.apply(self.order(*switches, override=override))
+        return await self.rolled_out(begun.id)
+
+    def order(self, *switches: str, override: bool = False) -> Order:
+        """Return what asks for a roll-out."""
+        names = tuple(map(SwitchName, switches))
+        self._orders += 1
+        return Order(id=f"rollout-{self._orders}", by="tester", switches=names, reason="a test", override=override)
+
+    async def rolled_out(self, rollout_id: str) -> Rollout:
+        """Let time pass until a roll-out has ended; return it."""
+        for _ in range(MAX_LOOKS):
+            await self.settle()
+            row = await self.store.read(lambda snapshot: snapshot.record(Kind.ROLLOUT, Rollout, rollout_id))
+            assert row is not None
+            if row.state is not RolloutState.RUNNING:
+                await self.settle()
+                return row
+            self.clock.advance_to_next()
+        raise AssertionError(f"after {MAX_LOOKS} rounds: {row}")
 
     async def wrong(self) -> list[str]:
         """Return what is not as it shall be, judged from the rows alone."""

@@ -11,7 +11,7 @@ from weft.fabric.config import SwitchConfig
 from weft.fabric.plan import AddSegment, ChangeSegment, Step, SwitchPlan
 from weft.model.errors import Permanent, Transient
 from weft.model.ids import SwitchName
-from weft.switches.driver import Observed
+from weft.switches.driver import Facts, Observed, Session
 
 
 class Fault(StrEnum):
@@ -58,6 +58,8 @@ class FakeSwitch:
         self.open.set()
         self.asked = asyncio.Event()
         """Set while somebody waits for it to open."""
+        self.dead_peers: set[str] = set()
+        """Peers with whom no session comes up."""
         self.calls: list[str] = []
         self.closed = 0
         self.config = SwitchConfig(name=name, underlay=None)
@@ -73,6 +75,19 @@ class FakeSwitch:
         self.config = step.made(self.config)
         if isinstance(step, AddSegment | ChangeSegment) and any(each.gateways for each in self.config.segments):
             self.config = replace(self.config, gateway_mac=gateway_mac)
+
+    def sessions(self) -> tuple[Session, ...]:
+        """Return the sessions over the links that it has."""
+        links = self.config.underlay.links if self.config.underlay is not None else ()
+        return tuple(
+            Session(
+                peer=link.peer,
+                peer_address=str(link.peer_address),
+                family="l2VpnEvpn",
+                state="Active" if link.peer in self.dead_peers else "Established",
+            )
+            for link in links
+        )
 
     @property
     def applied(self) -> int:
@@ -95,7 +110,7 @@ class FakeDriver:
         device = self._device
         device.calls.append("observe")
         await self._point("observe", lambda: None)
-        return Observed(config=device.config)
+        return Observed(config=device.config, facts=Facts(sessions=device.sessions()))
 
     async def apply(self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed) -> None:
         device = self._device

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_server import EXAMPLE, START, ApiServer, api_server
+from api_server import EXAMPLE, START, ApiServer, StillFabric, api_server
 from api_stream import Stream
 
 from weft.api.events import HEARTBEAT
-from weft.fabric.config import Vrf
+from weft.fabric.config import SwitchConfig, Vrf
+from weft.fabric.gate import Held, Hold
 from weft.fabric.plan import AddVrf, SwitchPlan
+from weft.fabric.planned import PlannedSwitch
+from weft.fabric.risk import risk
 from weft.model.ids import SwitchName
 from weft.store import CompactedError, writer
 
@@ -181,12 +184,20 @@ async def test_the_fabric_is_shown_switch_by_switch(server: ApiServer) -> None:
 async def test_a_plan_is_shown_as_steps_and_as_text(tmp_path: Path) -> None:
     leaf1, leaf2 = SwitchName("leaf1"), SwitchName("leaf2")
     plan = SwitchPlan(switch=leaf1, steps=(AddVrf(Vrf(name="v50000", l3vni=50000)),), reasons=("router red",))
-    async with api_server(tmp_path, plans=lambda: {leaf2: None, leaf1: plan}) as server:
+    config = SwitchConfig(name=leaf1, underlay=None)
+    planned = PlannedSwitch(
+        plan=plan, held=(Held(Hold.LIMIT, "it is full"),), risk=risk(config, config, lambda _switch: 0)
+    )
+    fabric = StillFabric({leaf2: None, leaf1: planned})
+    async with api_server(tmp_path, fabric=fabric) as server:
         found = (await server.call("GET", "/v1/fabric/plan", status=200))["switches"]
     assert [each["switch"] for each in found] == ["leaf1", "leaf2"]
     assert [(each["op"], each["noun"]) for each in found[0]["steps"]] == [("add", "vrf")]
     assert "+ vrf v50000 l3vni 50000  (router red)" in found[0]["text"]
-    assert found[1] == {"switch": "leaf2", "steps": [], "text": "switch leaf2: not read yet"}
+    assert found[0]["text"].endswith("  held: it is full")
+    assert found[0]["held"] == [{"hold": "limit", "reason": "it is full"}]
+    assert found[0]["risk"] == {"level": "none", "ports": 0, "text": ""}
+    assert found[1] == {"switch": "leaf2", "steps": [], "held": [], "risk": None, "text": "switch leaf2: not read yet"}
 
 
 async def test_the_server_counts_what_there_is(server: ApiServer) -> None:

@@ -418,11 +418,13 @@ async def test_a_switch_that_comes_is_configured_and_one_that_goes_is_let_go(wor
     cable = replace(dc.links[0], a=replace(dc.links[0].a, interface="eth3"), b=replace(dc.links[0].b, device="spine3"))
     await world.put_inventory(replace(dc, switches=(*dc.switches, spine3), links=(*dc.links, cable)))
     await world.settle()
+    await world.roll_out()
     assert await world.wrong() == []
     assert world.switch("spine3").config.underlay is not None
     assert [link.peer for link in world.switch("leaf1").config.underlay.links] == ["spine1", "spine2", "spine3"]
     await world.put_inventory(dc)
     await world.settle()
+    await world.roll_out()
     assert await world.wrong() == []
     assert world.switch("spine3").closed == 1
     assert SwitchName("spine3") not in await world.store.read(lambda snapshot: snapshot.switch_statuses())
@@ -458,6 +460,7 @@ async def test_the_plan_can_be_read_before_it_is_made(world: World) -> None:
             "  + vni 10000 mtu 1500        (port web-1 on node1)",
             "  + eth11 vlan 100 vni 10000  (port web-1 on node1)",
             "  + eth12 vlan 100 vni 10000  (port web-1 on node1)",
+            "  risk: additive: nothing that is there is touched",
         ]
     )
     leaf1.open.set()

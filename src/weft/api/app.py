@@ -10,7 +10,7 @@ from weft.api.auth.authenticator import Authentication, Authenticator
 from weft.api.limits import Limits, LimitSettings
 from weft.api.metrics import Metrics
 from weft.api.native.blocks import BlockPages
-from weft.api.native.fabric import FabricPages, Plans
+from weft.api.native.fabric import Fabric, FabricPages
 from weft.api.native.inventory import InventoryPages
 from weft.api.native.ipam import IpamPages
 from weft.api.native.nodes import NodePages
@@ -44,7 +44,7 @@ class Api:
     def __init__(
         self,
         store: Store,
-        plans: Plans,
+        fabric: Fabric,
         *,
         authentication: Authentication = Authentication(),  # noqa: B008 - frozen
         limits: LimitSettings = LimitSettings(),  # noqa: B008 - frozen
@@ -63,11 +63,11 @@ class Api:
         self._agents = Agents(store, clock)
         self._metrics = Metrics()
         self._heartbeat_s = heartbeat_s
-        is_relayed = relay.is_asked if relay is not None and is_first else lambda _: False
-        self._authenticator = Authenticator(authentication, self._node_by_token, is_relayed)
+        relayed_for = relay.asked_for if relay is not None and is_first else lambda _: None
+        self._authenticator = Authenticator(authentication, self._node_by_token, relayed_for)
         self._relayed = RelayedOperations(relay) if relay is not None and not is_first else None
         description = DocumentPages()
-        self.operations = tuple(map(self._where_answered, (*self._operations(plans), *description.operations())))
+        self.operations = tuple(map(self._where_answered, (*self._operations(fabric), *description.operations())))
         description.describe(self.operations)
         self.worker = OperationWorker(store, self._watches, self.operations, clock)
         self.app = Paths(self.operations, self._authenticator, Limits(limits), self._metrics.observe)
@@ -96,7 +96,7 @@ class Api:
         """Return an operation as this process has it."""
         return self._relayed.of(operation) if self._relayed is not None and operation.by_controllers else operation
 
-    def _operations(self, plans: Plans) -> list[Operation]:
+    def _operations(self, fabric: Fabric) -> list[Operation]:
         """Return all operations."""
         store = self._store
         native = (
@@ -106,7 +106,7 @@ class Api:
             WatchPages(store, self._stopping, heartbeat_s=self._heartbeat_s),
             StatusPages(store, self._agents, self._metrics),
             InventoryPages(store),
-            FabricPages(store, plans),
+            FabricPages(store, fabric),
             PlanPages(store, self._clock),
             IpamPages(store, self._clock),
             BlockPages(store),

@@ -8,12 +8,14 @@ import hmac
 import secrets
 import socket
 from dataclasses import dataclass, replace
+from urllib.parse import quote, unquote
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from weft.api.access import user_of
 from weft.api.answers import header, read_body
 from weft.api.routing import Operation
 from weft.model.errors import Transient
@@ -21,6 +23,7 @@ from weft.model.errors import Transient
 TIMEOUT_S = 60.0
 BACKLOG = 256
 _SECRET = b"x-weft-relay"
+_USER = b"x-weft-user"
 _KEPT = ("content-type", "retry-after")
 """Headers of an answer that are handed on."""
 
@@ -44,11 +47,12 @@ class Relay:
         listener.listen(BACKLOG)
         return listener
 
-    def is_asked(self, scope: Scope) -> bool:
-        """Tell whether a request comes from another process of the server."""
+    def asked_for(self, scope: Scope) -> str | None:
+        """Return the user for whom another process of the server makes a request; None if none of them makes it."""
         if scope.get("server") is not None:  # what uvicorn knows of every socket but one without a file
-            return False
-        return hmac.compare_digest(header(scope, _SECRET) or "", self.secret)
+            return None
+        asked = hmac.compare_digest(header(scope, _SECRET) or "", self.secret)
+        return unquote(header(scope, _USER) or "") if asked else None
 
 
 class RelayedOperations:
@@ -73,13 +77,14 @@ class RelayedOperations:
     async def _ask(self, request: Request) -> Response:
         """Hand a request on, and return its answer."""
         kind = header(request.scope, b"content-type")
+        kept_kind = {} if kind is None else {"content-type": kind}
         try:
             answer = await self._client.request(
                 request.method,
                 request.url.path,
                 params=request.scope["query_string"],
                 content=await read_body(request),
-                headers={} if kind is None else {"content-type": kind},
+                headers={_USER.decode(): quote(user_of(request).user_id), **kept_kind},
             )
         except httpx.TransportError as error:
             message = f"the process of this server that runs the controllers does not answer: {error}"

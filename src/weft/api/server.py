@@ -116,7 +116,7 @@ async def _serve(process: _Process) -> None:
         controllers = Controllers(store, lambda switch: _driver(switch, settings), nova=nova)
         api = Api(
             store,
-            controllers.plans,
+            controllers,
             authentication=by,
             limits=settings.limits,
             project=settings.project,

@@ -17,6 +17,13 @@ STATE_STYLES = {
     "MOVING": "yellow",
     "DEGRADED": "yellow",
     "pending": "yellow",
+    "drifted": "yellow",
+    "running": "yellow",
+    "changing": "yellow",
+    "done": "green",
+    "verified": "green",
+    "quarantined": "red",
+    "rolled-back": "red",
     "ERROR": "red",
     "failed": "red",
     "unreachable": "red",
@@ -44,6 +51,13 @@ class Output:
     def heading(self, text: str) -> None:
         """Print the heading of a part."""
         self._console.print(Text(text, style="bold"))
+
+    def diff(self, text: str) -> None:
+        """Print a diff: what goes is red, what comes is green, what waits is yellow."""
+        for line in text.splitlines():
+            sign = line.strip()[:2]
+            style = {"- ": "red", "+ ": "green"}.get(sign, "yellow" if line.strip().startswith("held:") else "")
+            self._console.print(Text(line, style=style), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, indent: int = 0) -> None:
         """Print rows under column headings; states are coloured by what they mean."""

@@ -166,6 +166,18 @@ class AsyncClient:
         """Get what would change on every switch."""
         return await self.send(native.fabric_plan())
 
+    async def fabric_apply(self, switches: Sequence[str], *, reason: str = "", override: bool = False) -> JsonObject:
+        """Begin a roll-out of what waits on switches, or on all; return it. Raises Conflict beyond bounds."""
+        return await self.send(native.fabric_apply(switches, reason=reason, override=override))
+
+    async def fabric_rollouts(self) -> list[JsonObject]:
+        """Return all roll-outs that are remembered, the newest first."""
+        return await self.send(native.fabric_rollouts())
+
+    async def fabric_rollout(self, rollout_id: str) -> JsonObject:
+        """Return one roll-out."""
+        return await self.send(native.fabric_rollout(rollout_id))
+
     async def status(self) -> JsonObject:
         """Get the server's own state."""
         return await self.send(native.status())

@@ -1,6 +1,6 @@
 """The calls of weft's own API (/v1): inventory, nodes and their agents, ports, the fabric, the server."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from weft.client.call import Call, JsonObject, Query, as_type, json_body, member, path_of
 from weft.protocol.node import NodeBootstrap, NodeDesired, RealizationReports, ReportAnswer
@@ -92,6 +92,22 @@ def fabric_status() -> Call[JsonObject]:
 def fabric_plan() -> Call[JsonObject]:
     """Get what would change on every switch, from its last observation, as text and as data."""
     return Call("GET", path_of(ROOT, "fabric", "plan"), as_type(JsonObject))
+
+
+def fabric_apply(switches: Sequence[str], *, reason: str, override: bool) -> Call[JsonObject]:
+    """Begin a roll-out of what waits on switches, or on all."""
+    body = json_body({"switches": list(switches), "reason": reason, "override": override})
+    return Call("POST", path_of(ROOT, "fabric", "apply"), member("rollout", JsonObject), body=body)
+
+
+def fabric_rollouts() -> Call[list[JsonObject]]:
+    """Read all roll-outs, the newest first."""
+    return Call("GET", path_of(ROOT, "fabric", "rollouts"), member("rollouts", list[JsonObject]))
+
+
+def fabric_rollout(rollout_id: str) -> Call[JsonObject]:
+    """Read one roll-out."""
+    return Call("GET", path_of(ROOT, "fabric", "rollouts", rollout_id), member("rollout", JsonObject))
 
 
 def status() -> Call[JsonObject]:

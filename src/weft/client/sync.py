@@ -164,6 +164,18 @@ class Client:
         """Get what would change on every switch."""
         return self.send(native.fabric_plan())
 
+    def fabric_apply(self, switches: Sequence[str], *, reason: str = "", override: bool = False) -> JsonObject:
+        """Begin a roll-out of what waits on switches, or on all; return it. Raises Conflict beyond bounds."""
+        return self.send(native.fabric_apply(switches, reason=reason, override=override))
+
+    def fabric_rollouts(self) -> list[JsonObject]:
+        """Return all roll-outs that are remembered, the newest first."""
+        return self.send(native.fabric_rollouts())
+
+    def fabric_rollout(self, rollout_id: str) -> JsonObject:
+        """Return one roll-out."""
+        return self.send(native.fabric_rollout(rollout_id))
+
     def status(self) -> JsonObject:
         """Get the server's own state."""
         return self.send(native.status())

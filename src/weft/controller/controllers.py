@@ -9,7 +9,8 @@ from weft.controller.leadership import Leadership
 from weft.controller.nova.client import NovaClient
 from weft.controller.nova.events import NovaEvents
 from weft.controller.stuck import StuckPorts
-from weft.fabric.plan import SwitchPlan
+from weft.fabric.planned import PlannedSwitch
+from weft.fabric.rollout import Order, Rollout
 from weft.model.errors import Transient
 from weft.model.ids import SwitchName
 from weft.model.inventory import Switch
@@ -37,12 +38,19 @@ class Controllers:
         """Run them whenever this process leads, until cancelled."""
         await self._leadership.run(self._term)
 
-    def plans(self) -> Mapping[SwitchName, SwitchPlan | None]:
+    def plans(self) -> Mapping[SwitchName, PlannedSwitch | None]:
         """Return what is to be done on every switch; raise Transient if another process knows that."""
+        return self._leading().plans()
+
+    async def apply(self, order: Order) -> Rollout:
+        """Begin a roll-out of what waits on switches; raise Transient if another process knows it."""
+        return await self._leading().apply(order)
+
+    def _leading(self) -> FabricController:
         if self._fabric is None:
             message = "the controllers do not run in this server but in another one on its database; ask that one"
             raise Transient(message, retry_after_s=1.0)
-        return self._fabric.plans()
+        return self._fabric
 
     async def _term(self) -> None:
         self._fabric = FabricController(self._store, self._drivers)

@@ -6,7 +6,7 @@ the port needs; if they have it already, no device is asked.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 import structlog
@@ -14,18 +14,24 @@ import structlog
 from weft.controller.bindings import FabricBindings
 from weft.controller.bulk_load import bulk_load
 from weft.controller.clock import Clock, SystemClock
+from weft.controller.gatekeeper import Gatekeeper
 from weft.controller.reports import Reporter
+from weft.controller.rollouts import Rollouts, ordered
 from weft.controller.rows import FABRIC_KINDS, Rows, feed, read_all, read_changed
 from weft.controller.switch import SwitchReconciler
 from weft.controller.worker import SwitchWorker
-from weft.fabric.carriage import Carried
+from weft.fabric.carriage import Carried, Element
 from weft.fabric.config import SwitchConfig
+from weft.fabric.gate import Admitted, Approval, Foundation
 from weft.fabric.intent_index import FabricIntent
-from weft.fabric.plan import Reasons, SwitchPlan, plan
+from weft.fabric.plan import Reasons, plan
+from weft.fabric.planned import PlannedSwitch
 from weft.fabric.reasons import reasons
+from weft.fabric.risk import findings, risk
+from weft.fabric.rollout import Order, Rollout
 from weft.model.errors import Transient
 from weft.model.ids import NodeName, Revision, SwitchName
-from weft.model.inventory import Switch
+from weft.model.inventory import DriftPolicy, Switch
 from weft.store import Change, CompactedError, Snapshot, Store
 from weft.store.views import SwitchState, SwitchStatus
 from weft.switches.driver import SwitchDriver
@@ -53,6 +59,8 @@ class FabricController:
         self._bindings = FabricBindings(self._workers, self._reporter, self._clock)
         self._reporter.written = self._bindings.written
         self._intent = FabricIntent()
+        self._gate = Gatekeeper(store, self._clock)
+        self.rollouts = Rollouts(store, self._gate, self._workers, self._clock)
         self._statuses: dict[SwitchName, SwitchStatus] = {}
         self._position = Revision(0)
         self._moved = asyncio.Event()
@@ -62,12 +70,14 @@ class FabricController:
         """Follow the store until it is closed, or until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             reporting = tasks.create_task(self._reporter.run(), name="fabric-reports")
+            rolling = tasks.create_task(self.rollouts.run(), name="fabric-rollouts")
             try:
                 await self._follow(tasks)
             finally:
                 for _, task in self._kept.values():
                     task.cancel()
                 reporting.cancel()
+                rolling.cancel()
 
     def kick(self, switch: SwitchName | None = None) -> None:
         """Have a switch, or all of them, looked at now; one that is not kept here is none of our business."""
@@ -79,7 +89,7 @@ class FabricController:
         for leaf in self._intent.topology.leaves_of(node):
             self.kick(leaf)
 
-    def plan_of(self, switch: SwitchName) -> SwitchPlan | None:
+    def plan_of(self, switch: SwitchName) -> PlannedSwitch | None:
         """Return what is to be done on a switch by what was last read from it; None if it was never read.
 
         Raises NotFound for a switch that is not in the inventory.
@@ -88,11 +98,40 @@ class FabricController:
         worker = self._workers.get(switch)
         if worker is None or worker.observed is None:
             return None
-        return plan(worker.observed.config, desired, reasons(self._intent, switch))
+        observed = worker.observed.config
+        return PlannedSwitch(
+            plan=plan(observed, desired, reasons(self._intent, switch)),
+            held=self.admitted(observed, desired, worker.kept).held,
+            risk=risk(observed, desired, self._intent.ports_on, self._behind(switch)),
+        )
 
-    def plans(self) -> dict[SwitchName, SwitchPlan | None]:
+    def plans(self) -> dict[SwitchName, PlannedSwitch | None]:
         """Return what is to be done on every switch; see plan_of."""
         return {switch: self.plan_of(switch) for switch in self._workers}
+
+    async def apply(self, order: Order) -> Rollout:
+        """Have what waits on switches made, in a roll-out; return it once it is durable.
+
+        Raises NotFound for a switch that is not there; Conflict if nothing waits, if another roll-out runs, or if what
+        is asked for goes beyond bounds and they are not overridden.
+        """
+        asked = order.switches or tuple(self._workers)
+        for switch in asked:
+            self._intent.desired(switch)
+        read = {name: worker for name, worker in self._workers.items() if worker.observed is not None}
+        before = {name: worker.observed.config for name, worker in read.items() if worker.observed is not None}
+        waiting = [n for n in asked if n in read and self.admitted(before[n], self.desired(n), read[n].kept).held]
+        after = {**before, **{name: self.desired(name) for name in waiting}}
+        beyond = findings(self._intent.topology, before, after, self._intent.ports_on)
+        change = {name: (before[name], after[name]) for name in waiting}
+        rollout = ordered(order, change, beyond, self._intent, self._clock.now())
+        await self.rollouts.begin(rollout)
+        return rollout
+
+    def _behind(self, switch: SwitchName) -> list[SwitchName]:
+        """Return the leaves whose traffic passes through a switch."""
+        peers = self._intent.topology.switch_links(switch)
+        return [link.peer for link in peers if self._intent.topology.node_links(link.peer)]
 
     def status_of(self, switch: SwitchName) -> SwitchStatus | None:
         """Return how a switch stands to what it shall be; None before it was looked at for the first time."""
@@ -110,9 +149,11 @@ class FabricController:
                 await self._moved.wait()
             for worker in list(self._workers.values()):
                 await worker.idle()
+            await self.rollouts.idle()
             await self._reporter.idle()
             followed = self._position >= self._store.revision or self._pausing
-            if followed and self._reporter.is_idle and all(worker.is_idle for worker in self._workers.values()):
+            told = self._reporter.is_idle and self.rollouts.is_idle
+            if followed and told and all(worker.is_idle for worker in self._workers.values()):
                 return
 
     # What a worker asks and tells (weft.controller.worker.Surroundings).
@@ -120,6 +161,22 @@ class FabricController:
     def desired(self, switch: SwitchName) -> SwitchConfig:
         """Return what a switch shall be."""
         return self._intent.desired(switch)
+
+    def approval(self, switch: SwitchName) -> Approval | None:
+        """Return what was approved for a switch last."""
+        return self._gate.approval(switch)
+
+    def admitted(self, observed: SwitchConfig, desired: SwitchConfig, kept: Collection[Element]) -> Admitted:
+        """Return what a switch may be made now."""
+        return self._gate.admitted(self._intent.topology, observed, desired, kept)
+
+    async def approve(self, switch: SwitchName, ground: Foundation) -> None:
+        """Note durably that a switch may have a foundation, which nobody needs to approve."""
+        await self._gate.approve(switch, ground)
+
+    def drift_policy(self, switch: SwitchName) -> DriftPolicy:
+        """Return what becomes of what somebody changed on a switch by hand."""
+        return self._intent.topology.drift_policy(switch)
 
     def reasons(self, switch: SwitchName) -> Reasons:
         """Return what tells why a step is to be made on a switch."""
@@ -135,13 +192,13 @@ class FabricController:
         """Judge the bindings that wait on a switch."""
         self._bindings.judge_waiting(switch)
 
-    def stands(self, switch: SwitchName, state: SwitchState, reason: str) -> None:
+    def stands(self, switch: SwitchName, state: SwitchState, reason: str, kept: Collection[Element] = ()) -> None:
         """Have a switch's status written, if it is news."""
         old = self._statuses.get(switch)
-        if old is not None and (old.state, old.reason) == (state, reason):
+        if old is not None and (old.state, old.reason, frozenset(old.kept)) == (state, reason, frozenset(kept)):
             return
         since = old.since if old is not None and old.state == state else self._clock.now()
-        status = SwitchStatus(switch=switch, state=state, since=since, reason=reason)
+        status = SwitchStatus(switch=switch, state=state, since=since, reason=reason, kept=tuple(sorted(kept, key=str)))
         self._statuses[switch] = status
         log.info("switch_status", switch=switch, state=state, reason=reason)
         self._reporter.tell_status(switch, status)
@@ -170,6 +227,8 @@ class FabricController:
         self._statuses = {**statuses, **self._statuses}
         self._intent = self._bindings.intent = FabricIntent()
         feed(self._intent, rows)
+        self._gate.take(rows.approvals)
+        self.rollouts.take(rows.rollouts)
         self._keep_switches(tasks)
         self._bindings.forget_all_but(rows.ports)
         self._after(rows, rows.revision)
@@ -181,7 +240,8 @@ class FabricController:
         concerning = [change for change in changes if change.kind in FABRIC_KINDS]
         if concerning:
             rows = await self._store.read(partial(read_changed, changes=concerning))
-            touched = feed(self._intent, rows)
+            touched = feed(self._intent, rows) | self._gate.take(rows.approvals)
+            self.rollouts.take(rows.rollouts)
             if rows.inventory is not None:
                 self._keep_switches(tasks)
                 self._bindings.judge_nowhere()
@@ -216,6 +276,8 @@ class FabricController:
             if name not in self._kept:
                 reconciler = SwitchReconciler(name, partial(self._drivers, switch))
                 worker = SwitchWorker(reconciler, self, self._clock, self._io_slots)
+                if name in self._statuses:
+                    worker.remember(self._statuses[name])
                 self._workers[name] = worker
                 self._kept[name] = (switch, tasks.create_task(worker.run(), name=f"fabric-{name}"))
 

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from weft.fabric.gate import Approval
 from weft.fabric.intent_index import FabricIntent, Touched
 from weft.fabric.numbering import Numbering
-from weft.model.ids import Epoch, NetworkId, PortId, Revision, RouterId, SubnetId
+from weft.fabric.rollout import Rollout
+from weft.model.ids import Epoch, NetworkId, PortId, Revision, RouterId, SubnetId, SwitchName
 from weft.model.intent import LeafVlan, Network, Realization, Realizer, Router, RouterInterface, Subnet
 from weft.model.inventory import Inventory
 from weft.ports.lifecycle import Lifecycle
@@ -22,6 +24,8 @@ FABRIC_KINDS = INVENTORY_KINDS | {
     Kind.ROUTER_INTERFACE,
     Kind.PORT,
     Kind.LEAF_VLAN,
+    Kind.APPROVAL,
+    Kind.ROLLOUT,
 }
 """What a fabric depends on; other changes are not read."""
 
@@ -37,6 +41,8 @@ class Rows(msgspec.Struct, kw_only=True):
     interfaces: Mapping[SubnetId, RouterInterface | None] = {}
     vlans: Mapping[tuple[str, NetworkId], LeafVlan | None] = {}
     ports: Mapping[PortId, PortView | None] = {}
+    approvals: Mapping[SwitchName, Approval | None] = {}
+    rollouts: Mapping[str, Rollout | None] = {}
 
 
 def read_all(snapshot: Snapshot) -> Rows:
@@ -50,7 +56,14 @@ def read_all(snapshot: Snapshot) -> Rows:
         interfaces={row.subnet_id: row for row in snapshot.router_interfaces()},
         vlans={(row.domain, row.network_id): row for row in snapshot.leaf_vlans()},
         ports={view.port.id: view for view in snapshot.ports()},
+        approvals=approvals(snapshot),
+        rollouts={row.id: row for row in snapshot.records(Kind.ROLLOUT, Rollout)},
     )
+
+
+def approvals(snapshot: Snapshot) -> dict[SwitchName, Approval]:
+    """Return what was approved for each switch."""
+    return {row.switch: row for row in snapshot.records(Kind.APPROVAL, Approval)}
 
 
 def read_changed(snapshot: Snapshot, changes: Iterable[Change]) -> Rows:
@@ -72,6 +85,10 @@ def read_changed(snapshot: Snapshot, changes: Iterable[Change]) -> Rows:
             (domain, NetworkId(network)): snapshot.leaf_vlan(domain, NetworkId(network)) for domain, network in domains
         },
         ports=_ports(snapshot, [PortId(id_) for id_ in ids.get(Kind.PORT, ())]),
+        approvals={
+            SwitchName(id_): snapshot.record(Kind.APPROVAL, Approval, id_) for id_ in ids.get(Kind.APPROVAL, ())
+        },
+        rollouts={id_: snapshot.record(Kind.ROLLOUT, Rollout, id_) for id_ in ids.get(Kind.ROLLOUT, ())},
     )
 
 

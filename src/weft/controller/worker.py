@@ -6,19 +6,21 @@ there; after any failure it trusts nothing and reads first.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, cast
 
 import structlog
 
 from weft.controller.clock import Clock, woken_or_after
 from weft.controller.switch import Reconciled, SwitchReconciler
-from weft.fabric.carriage import Carried, Element, named
+from weft.fabric.carriage import Carried, Element, element_of, named
 from weft.fabric.config import SwitchConfig
+from weft.fabric.gate import Admitted, Approval, Foundation, Hold
 from weft.fabric.plan import Reasons, plan
 from weft.model.errors import Permanent, Transient
 from weft.model.ids import SwitchName
-from weft.store.views import SwitchState
+from weft.model.inventory import DriftPolicy
+from weft.store.views import SwitchState, SwitchStatus
 from weft.switches.driver import Observed
 
 RESYNC_S = 60.0
@@ -43,6 +45,18 @@ class Surroundings(Protocol):
     def desired(self, switch: SwitchName) -> SwitchConfig:
         """Return what the switch shall be now."""
 
+    def approval(self, switch: SwitchName) -> Approval | None:
+        """Return what was approved for the switch last."""
+
+    def admitted(self, observed: SwitchConfig, desired: SwitchConfig, kept: Collection[Element]) -> Admitted:
+        """Return what the switch may be made now; `kept` are the elements that drifted and stay."""
+
+    async def approve(self, switch: SwitchName, ground: Foundation) -> None:
+        """Note durably that the switch may have a foundation. Raises Transient."""
+
+    def drift_policy(self, switch: SwitchName) -> DriftPolicy:
+        """Return what becomes of what somebody changed on the switch by hand."""
+
     def reasons(self, switch: SwitchName) -> Reasons:
         """Return what tells why a step is to be made."""
 
@@ -52,8 +66,8 @@ class Surroundings(Protocol):
     def looked_at(self, switch: SwitchName) -> None:
         """Hear that more, or less, is known of the switch than before."""
 
-    def stands(self, switch: SwitchName, state: SwitchState, reason: str) -> None:
-        """Hear how the switch stands to what it shall be."""
+    def stands(self, switch: SwitchName, state: SwitchState, reason: str, kept: Collection[Element] = ()) -> None:
+        """Hear how the switch stands to what it shall be, and which elements drifted and are kept."""
 
 
 class SwitchWorker:
@@ -73,12 +87,17 @@ class SwitchWorker:
         """Whether that trouble is one that waiting does not end."""
         self.observed: Observed | None = None
         """What was last read from the switch, however long ago."""
+        self.kept: frozenset[Element] = frozenset()
+        """Elements that drifted, and are left as somebody made them."""
+        self.done_for: tuple[SwitchConfig, Approval | None] | None = None
+        """What the switch was last brought to, as far as it was admitted, and what was approved then; None while
+        that is not known."""
         self._reconciler = reconciler
         self._around = around
         self._clock = clock
         self._io_slots = io_slots
         self._left_as: Carried | None = None
-        self._dealt_with: SwitchConfig | None = None
+        self._kept_since = 0.0
         self._half_applied = False
         self._failures = 0
         self._resync_at = 0.0
@@ -107,6 +126,11 @@ class SwitchWorker:
     async def idle(self) -> None:
         """Return when the worker waits: for a change, or for its next attempt."""
         await self._idle.wait()
+
+    def remember(self, status: SwitchStatus) -> None:
+        """Take over what was known of drift before this worker began."""
+        self.kept = frozenset(cast("tuple[Element, ...]", status.kept))
+        self._kept_since = status.since
 
     async def run(self) -> None:
         """Keep the switch, until cancelled."""
@@ -138,11 +162,20 @@ class SwitchWorker:
         """Bring the switch to what it shall be, if it is not known to be that. Return how long to rest, in seconds."""
         fresh = look or self.carried is None or self._clock.now() >= self._resync_at
         try:
-            desired = self._around.desired(self.switch)
-            if not fresh and desired == self._dealt_with:
+            desired, approval = self._around.desired(self.switch), self._around.approval(self.switch)
+            if not fresh and (desired, approval) == self.done_for:
                 return self._until_resync()
+            self._heed(approval)
+            aim = (desired, approval)
             async with self._io_slots:
-                ended = await self._reconcile(desired, fresh=fresh)
+                if fresh or self.observed is None:
+                    self.observed = await self._reconciler.observe()
+                    self._compare(self.observed, desired)
+                admitted = self._around.admitted(self.observed.config, desired, self.kept)
+                if admitted.approves is not None:
+                    await self._around.approve(self.switch, admitted.approves)
+                    aim = (desired, self._around.approval(self.switch))
+                ended = await self._reconcile(self.observed, admitted.config)
         except Transient as error:
             return self._failed(SwitchState.UNREACHABLE, error.message)
         except Permanent as error:
@@ -150,15 +183,17 @@ class SwitchWorker:
         except Exception as error:
             log.exception("switch_round_failed", switch=self.switch)
             return self._failed(SwitchState.FAILED, f"unexpected: {error!r}")
-        return self._ended(ended, desired)
+        return self._ended(ended, admitted, aim)
 
-    async def _reconcile(self, desired: SwitchConfig, *, fresh: bool) -> Reconciled:
-        if fresh or self.observed is None:
-            self.observed = await self._reconciler.observe()
-            self._compare(self.observed, desired)
+    def _heed(self, approval: Approval | None) -> None:
+        """Keep drift no longer that a human has decided on since it was found."""
+        if approval is not None and approval.at >= self._kept_since:
+            self.kept = frozenset()
+
+    async def _reconcile(self, observed: Observed, config: SwitchConfig) -> Reconciled:
         self._half_applied = True
         why = self._around.reasons(self.switch)
-        return await self._reconciler.reconcile(self.observed, desired, why)
+        return await self._reconciler.reconcile(observed, config, why)
 
     def _compare(self, observed: Observed, desired: SwitchConfig) -> None:
         """Tell what was found on a switch that was looked at afresh, if it is not as it was left."""
@@ -168,40 +203,53 @@ class SwitchWorker:
             return
         if before is not None and not self._half_applied:
             drift = observed.drift or plan(before.config, observed.config).lines()
-            log.warning("drift_found", switch=self.switch, lines=drift)
-            self._around.stands(self.switch, SwitchState.PENDING, f"drift: {_some(drift)}")
+            policy = self._around.drift_policy(self.switch)
+            log.warning("drift_found", switch=self.switch, lines=drift, policy=policy.value)
+            if policy is not DriftPolicy.REPAIR and observed.config.underlay is not None:  # else it was replaced
+                self.kept |= {element_of(step) for step in plan(before.config, observed.config).steps}
+                self._kept_since = self._clock.now()
+            self._around.stands(self.switch, SwitchState.DRIFTED, f"changed by hand: {_some(drift)}", self.kept)
         elif differs := plan(observed.config, desired):
-            self._around.stands(self.switch, SwitchState.PENDING, f"to be configured: {_some(differs.lines())}")
+            self._around.stands(
+                self.switch, SwitchState.PENDING, f"to be configured: {_some(differs.lines())}", self.kept
+            )
         self._around.compared(self.switch, before)
 
-    def _ended(self, ended: Reconciled, desired: SwitchConfig) -> float:
+    def _ended(self, ended: Reconciled, admitted: Admitted, aim: tuple[SwitchConfig, Approval | None]) -> float:
         self.observed = ended.observed
         self.carried = self._left_as = Carried(ended.observed.config)
         self.refused = ended.refused
         self.hopeless = self._half_applied = False
         self.trouble = ""
-        self._dealt_with = None if ended.left and not ended.refused else desired
-        self._failures = self._failures + 1 if self._dealt_with is None else 0
-        lines = ended.left.lines()
-        if not ended.left:
-            self._around.stands(self.switch, SwitchState.IN_SYNC, "")
-        elif ended.refused:
-            reasons = [f"{named(element)}: {reason}" for element, reason in ended.refused.items()]
-            self._around.stands(self.switch, SwitchState.FAILED, f"refused: {_some(reasons)}")
-        else:
-            log.warning("switch_differs", switch=self.switch, lines=lines, attempt=self._failures)
-            self._around.stands(self.switch, SwitchState.PENDING, f"not shown by the switch yet: {_some(lines)}")
+        self.done_for = None if ended.left and not ended.refused else aim
+        self._failures = self._failures + 1 if self.done_for is None else 0
+        self._tell_how_it_stands(ended, admitted)
         self._around.looked_at(self.switch)
         return self._backoff() if self._failures else self._until_resync()
+
+    def _tell_how_it_stands(self, ended: Reconciled, admitted: Admitted) -> None:
+        if not ended.left:
+            if not any(held.hold in {Hold.DRIFT, Hold.ESCALATED} for held in admitted.held):
+                self.kept = frozenset()
+            reason = "; ".join(held.reason for held in admitted.held)
+            self._around.stands(self.switch, _state_of(admitted), reason, self.kept)
+        elif ended.refused:
+            reasons = [f"{named(element)}: {reason}" for element, reason in ended.refused.items()]
+            self._around.stands(self.switch, SwitchState.FAILED, f"refused: {_some(reasons)}", self.kept)
+        else:
+            lines = ended.left.lines()
+            log.warning("switch_differs", switch=self.switch, lines=lines, attempt=self._failures)
+            reason = f"not shown by the switch yet: {_some(lines)}"
+            self._around.stands(self.switch, SwitchState.PENDING, reason, self.kept)
 
     def _failed(self, state: SwitchState, reason: str, *, hopeless: bool = False) -> float:
         """Trust nothing, and try again later; a switch that refuses to be looked at, at the next resync."""
         self._failures += 1
         log.warning("switch_failed", switch=self.switch, state=state, reason=reason, attempt=self._failures)
-        self.carried = self._dealt_with = None
+        self.carried = self.done_for = None
         self.refused = {}
         self.trouble, self.hopeless = reason, hopeless
-        self._around.stands(self.switch, state, reason)
+        self._around.stands(self.switch, state, reason, self.kept)
         self._around.looked_at(self.switch)
         return RESYNC_S if hopeless else self._backoff()
 
@@ -210,6 +258,16 @@ class SwitchWorker:
 
     def _until_resync(self) -> float:
         return max(self._resync_at - self._clock.now(), 0.0)
+
+
+def _state_of(admitted: Admitted) -> SwitchState:
+    """Return the state of a switch that has all that was admitted."""
+    holds = {held.hold for held in admitted.held}
+    if holds & {Hold.ROLLED_BACK, Hold.ESCALATED}:
+        return SwitchState.QUARANTINED
+    if Hold.DRIFT in holds:
+        return SwitchState.DRIFTED
+    return SwitchState.PENDING if holds else SwitchState.IN_SYNC
 
 
 def _some(lines: Sequence[str]) -> str:

@@ -94,6 +94,19 @@ def _sites(inventory: Inventory) -> Iterator[Problem]:
             yield Problem(where, f"site '{site}' has no fabric; give it a [sites.fabric] table to hold switches")
 
 
+def _safety(inventory: Inventory) -> Iterator[Problem]:
+    for site in inventory.sites:
+        if site.safety is None:
+            continue
+        for name in ("max_share", "max_removed"):
+            percent = getattr(site.safety, name)
+            if not 1 <= percent <= 100:
+                yield Problem(f"site {site.name}", f"safety.{name} is {percent}; it is a share in per cent, 1 to 100")
+        for name in ("at_once", "verify_s"):
+            if getattr(site.safety, name) < 1:
+                yield Problem(f"site {site.name}", f"safety.{name} is {getattr(site.safety, name)}; 1 is the least")
+
+
 def _pools(inventory: Inventory) -> Iterator[Problem]:
     for where, pools in _fabrics(inventory):
         if pools.vlans.first < 1 or pools.vlans.last > MAX_VLAN:
@@ -400,6 +413,7 @@ def _vlan_parts(inventory: Inventory) -> Iterator[Problem]:
 
 _CHECKS = (
     _names,
+    _safety,
     _sites,
     _pools,
     _mtus,

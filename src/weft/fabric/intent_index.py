@@ -183,6 +183,10 @@ class FabricIntent:
         """Return every binding, draining ones included, on the nodes of a leaf."""
         return self._placement.bindings_on(switch)
 
+    def ports_on(self, switch: SwitchName) -> int:
+        """Return how many bindings, draining ones included, are on the nodes of a leaf."""
+        return self._placement.count(switch)
+
     def bindings_of(self, switch: SwitchName, network_id: NetworkId) -> list[Binding]:
         """Return the bindings of one network on the nodes of a leaf."""
         nodes = self._placement.nodes(switch, network_id)

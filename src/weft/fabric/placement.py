@@ -67,6 +67,11 @@ class Placement:
         """Return the bindings of a network on a node, in the order in which they came."""
         return list(self._bindings.get((node, network), {}).values())
 
+    def count(self, leaf: SwitchName) -> int:
+        """Return how many bindings are on a leaf's nodes."""
+        there = self._nodes.get(leaf, {})
+        return sum(len(self._bindings[node, network]) for network, nodes in there.items() for node in nodes)
+
     def bindings_on(self, leaf: SwitchName) -> Iterator[Binding]:
         """Return every binding on a leaf's nodes."""
         for network, nodes in self._nodes.get(leaf, {}).items():

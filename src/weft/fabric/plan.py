@@ -358,6 +358,7 @@ def _yields(lost: Attachment, won: list[Attachment]) -> bool:
 
 
 def _underlay_lines(underlay: Underlay) -> list[str]:
+    """Return an underlay as a diff writes it, a line per thing."""
     lines = [f"underlay asn {underlay.asn} loopback {underlay.loopback} mtu {underlay.mtu_bytes}"]
     lines += [
         f"link {link.interface} {link.address} to {link.peer} {link.peer_address} asn {link.peer_asn}"

@@ -11,7 +11,18 @@ import msgspec
 from weft.fabric.checks import EDGE_ROLES, LEAF_ROLES, Problem, problems
 from weft.fabric.vlan_topology import VlanTopology
 from weft.model.ids import NodeName, SiteName, SwitchName
-from weft.model.inventory import Dataplane, FabricPools, Inventory, LinkEnd, Node, Site, Switch, SwitchRole
+from weft.model.inventory import (
+    Dataplane,
+    DriftPolicy,
+    FabricPools,
+    Inventory,
+    LinkEnd,
+    Node,
+    Safety,
+    Site,
+    Switch,
+    SwitchRole,
+)
 
 __all__ = ["NodeLink", "Problem", "SwitchLink", "Topology", "problems"]
 
@@ -124,6 +135,18 @@ class Topology:
         """Return the number pools of a site's fabric; None for an unknown site or one without switches of ours."""
         found = self.sites.get(site)
         return found.fabric if found else None
+
+    def safety(self, switch: SwitchName) -> Safety:
+        """Return what a switch may be made to do without a human."""
+        known = self.switches.get(switch)
+        site = self.sites.get(known.site) if known is not None else None
+        return (site.safety if site is not None else None) or Safety()
+
+    def drift_policy(self, switch: SwitchName) -> DriftPolicy:
+        """Return what becomes of what somebody changed on a switch by hand."""
+        known = self.switches.get(switch)
+        own = known.drift if known is not None else None
+        return own if own is not None else self.safety(switch).drift
 
     def _is_bare_metal(self, node: NodeName) -> bool:
         return node in self.nodes and self.nodes[node].dataplane is Dataplane.NONE

@@ -44,6 +44,18 @@ class Dataplane(StrEnum):
     NONE = "none"
 
 
+class DriftPolicy(StrEnum):
+    """What becomes of what somebody changed on a switch by hand.
+
+    repair: it is changed back at once. keep: it stays until intent changes it or `weft fabric apply` names the switch.
+    escalate: nothing more is changed on the switch until `weft fabric apply` names it.
+    """
+
+    REPAIR = "repair"
+    KEEP = "keep"
+    ESCALATE = "escalate"
+
+
 class NumberRange(msgspec.Struct, frozen=True):
     """An inclusive range of numbers."""
 
@@ -82,12 +94,28 @@ class FabricPools(msgspec.Struct, frozen=True, kw_only=True):
     """The anycast gateway's MAC address, the same on every leaf."""
 
 
+class Safety(msgspec.Struct, frozen=True, kw_only=True):
+    """What a site's switches may be made to do without a human, and how a roll-out goes about it."""
+
+    max_share: int = 50
+    """Of the switches of a role, at most this many per cent may have sessions cut in one roll-out; one always may."""
+    max_removed: int = 50
+    """Of what a switch carries, at most this many per cent may go at once without a human, if it is much."""
+    at_once: int = 4
+    """Switches that are changed side by side once the first one is verified."""
+    verify_s: int = 60
+    """How long a changed switch may take until its sessions are up; then it is rolled back."""
+    drift: DriftPolicy = DriftPolicy.REPAIR
+
+
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A region or availability zone."""
 
     name: SiteName
     fabric: FabricPools | None = None
     """None: a site without switches of ours, such as a public cloud."""
+    safety: Safety | None = None
+    """None: as Safety has it."""
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +132,8 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     """What its hardware can hold: a SwitchModel of the inventory, or one that weft knows (weft.fabric.limits). None:
     nothing is known to be limited but what 802.1Q limits."""
+    drift: DriftPolicy | None = None
+    """None: as its site says."""
 
 
 class SwitchModel(msgspec.Struct, frozen=True, kw_only=True):

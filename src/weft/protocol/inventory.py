@@ -17,7 +17,18 @@ import msgspec
 
 from weft.model.addresses import parse_mac
 from weft.model.errors import Invalid
-from weft.model.inventory import FabricPools, Inventory, Link, LinkEnd, Node, NumberRange, Site, Switch, SwitchModel
+from weft.model.inventory import (
+    FabricPools,
+    Inventory,
+    Link,
+    LinkEnd,
+    Node,
+    NumberRange,
+    Safety,
+    Site,
+    Switch,
+    SwitchModel,
+)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -94,8 +105,8 @@ def _row(kind: type[T], raw: Any, path: str, problems: list[str]) -> T | None:
                 problems.append(f"{path}.{name}: missing")
             continue
         try:
-            if (kind, name) == (Site, "fabric") and raw[name] is not None:
-                values[name] = _row(FabricPools, raw[name], f"{path}.fabric", problems)
+            if (kind, name) in _NESTED and raw[name] is not None:
+                values[name] = _row(_NESTED[kind, name], raw[name], f"{path}.{name}", problems)
             else:
                 values[name] = _value(kind, name, field.type, raw[name])
         except ValueError as error:
@@ -185,6 +196,7 @@ def _address(text: str) -> ipaddress.IPv4Address:
         raise ValueError(f"'{text}' is not an IPv4 address") from None
 
 
+_NESTED: dict[tuple[type, str], type[msgspec.Struct]] = {(Site, "fabric"): FabricPools, (Site, "safety"): Safety}
 _BY_TYPE: dict[Any, Callable[[str], Any]] = {
     LinkEnd: _link_end,
     NumberRange: _number_range,

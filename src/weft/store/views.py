@@ -21,8 +21,14 @@ class SwitchState(StrEnum):
 
     IN_SYNC = "in-sync"
     PENDING = "pending"
+    """Something is still to be made, or waits for `weft fabric apply`."""
+    DRIFTED = "drifted"
+    """Somebody changed it by hand; it is being repaired, or is kept, as the policy has it."""
     UNREACHABLE = "unreachable"
     FAILED = "failed"
+    """It refused a part of its configuration."""
+    QUARANTINED = "quarantined"
+    """A roll-out failed on it, or it drifted where drift is a human's matter: its foundation, or all of it, is left."""
 
 
 class SwitchStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,3 +38,5 @@ class SwitchStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: SwitchState
     since: float
     reason: str = ""
+    kept: tuple[tuple[str | int, ...], ...] = ()
+    """The elements that drifted and are kept as they are (weft.fabric.carriage.Element)."""

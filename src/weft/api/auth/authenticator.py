@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -45,18 +45,20 @@ class Authenticator:
         self,
         by: Authentication,
         node_by_token: Callable[[str], Awaitable[NodeName | None]],
-        is_relayed: Callable[[Scope], bool] = lambda _: False,
+        relayed_for: Callable[[Scope], str | None] = lambda _: None,
     ) -> None:
-        """`node_by_token` finds the node whose token has a digest; `is_relayed` tells requests that this server's other
-        processes hand on, and have decided on."""
+        """`node_by_token` finds the node whose token has a digest; `relayed_for` names the user of a request that this
+        server's other processes hand on, and have decided on (None: it is no such request)."""
         self._by = by
         self._node_by_token = node_by_token
-        self._is_relayed = is_relayed
+        self._relayed_for = relayed_for
 
     async def identify(self, scope: Scope) -> Caller:
         """Return the caller of a request; raise Unauthenticated, or Transient if that cannot be told now."""
-        if _through_unix_socket(scope) or self._is_relayed(scope):
+        if _through_unix_socket(scope):
             return ADMINISTRATOR
+        if (user_id := self._relayed_for(scope)) is not None:
+            return replace(ADMINISTRATOR, user_id=user_id)
         certified: NodeName | None = scope.get(CERTIFIED_NODE)
         credential = credential_of(scope)
         if credential is not None:

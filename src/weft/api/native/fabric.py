@@ -1,19 +1,44 @@
-"""The fabric: how each switch stands, and what would be changed on it."""
+"""The fabric: how each switch stands, what would be changed on it, and the roll-outs of what waits."""
 
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Mapping
+from typing import Any, Protocol
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from weft.api.answers import JsonAnswer
+from weft.api.access import user_of
+from weft.api.answers import JsonAnswer, read_json
 from weft.api.native.inventory import Row, status_wire
 from weft.api.routing import Operation
-from weft.fabric.plan import SwitchPlan, encode
+from weft.fabric.planned import PlannedSwitch, encode_planned
+from weft.fabric.rollout import Order, Rollout
+from weft.model.errors import NotFound
 from weft.model.ids import SwitchName
-from weft.store import Snapshot, Store
+from weft.store import Kind, Snapshot, Store
 
-Plans = Callable[[], Mapping[SwitchName, SwitchPlan | None]]
-"""Returns every switch's plan from what was last read of it; None if it was never read."""
+
+class Fabric(Protocol):
+    """What runs the switches: weft.controller.controllers."""
+
+    def plans(self) -> Mapping[SwitchName, PlannedSwitch | None]:
+        """Return every switch's plan from what was last read of it; None if it was never read. Raises Transient."""
+        ...
+
+    async def apply(self, order: Order) -> Rollout:
+        """Begin a roll-out. Raises NotFound, Conflict, Transient."""
+        ...
+
+
+class ApplyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be applied: on these switches, or on all where something waits."""
+
+    switches: tuple[str, ...] = ()
+    reason: str = ""
+    override: bool = False
+    """Whether bounds may be gone beyond; who did so is on record."""
+
 
 NOT_LOOKED_AT: Row = {"state": "pending", "since": None, "reason": "the controller has not looked at it yet"}
 
@@ -21,15 +46,18 @@ NOT_LOOKED_AT: Row = {"state": "pending", "since": None, "reason": "the controll
 class FabricPages:
     """The pages under /v1/fabric."""
 
-    def __init__(self, store: Store, plans: Plans) -> None:
+    def __init__(self, store: Store, fabric: Fabric) -> None:
         self._store = store
-        self._plans = plans
+        self._fabric = fabric
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
         return [
             Operation("GET", "/v1/fabric/status", self.status),
             Operation("GET", "/v1/fabric/plan", self.plan, by_controllers=True),
+            Operation("POST", "/v1/fabric/apply", self.apply, by_controllers=True),
+            Operation("GET", "/v1/fabric/rollouts", self.rollouts),
+            Operation("GET", "/v1/fabric/rollouts/{id}", self.rollout),
         ]
 
     async def status(self, request: Request) -> Response:
@@ -40,7 +68,51 @@ class FabricPages:
     async def plan(self, request: Request) -> Response:
         """Answer what would be changed on every switch, as steps and as text."""
         del request
-        return JsonAnswer({"switches": [_plan(switch, plan) for switch, plan in sorted(self._plans().items())]})
+        return JsonAnswer({"switches": [_plan(*each) for each in sorted(self._fabric.plans().items())]})
+
+    async def apply(self, request: Request) -> Response:
+        """Begin a roll-out of what waits, and answer it."""
+        asked = await read_json(request, ApplyRequest)
+        order = Order(
+            id=str(uuid.uuid4()),
+            by=user_of(request).user_id or "administrator",
+            switches=tuple(SwitchName(name) for name in dict.fromkeys(asked.switches)),
+            reason=asked.reason,
+            override=asked.override,
+        )
+        return JsonAnswer({"rollout": rollout_wire(await self._fabric.apply(order))}, 202)
+
+    async def rollouts(self, request: Request) -> Response:
+        """Answer all roll-outs that are remembered, the newest first."""
+        del request
+        rows = await self._store.read(lambda snapshot: snapshot.records(Kind.ROLLOUT, Rollout))
+        newest = sorted(rows, key=lambda row: row.asked_at, reverse=True)
+        return JsonAnswer({"rollouts": [rollout_wire(row) for row in newest]})
+
+    async def rollout(self, request: Request) -> Response:
+        """Answer one roll-out."""
+        id_ = request.path_params["id"]
+        row = await self._store.read(lambda snapshot: snapshot.record(Kind.ROLLOUT, Rollout, id_))
+        if row is None:
+            raise NotFound(f"roll-out {id_} could not be found", kind="RolloutNotFound")
+        return JsonAnswer({"rollout": rollout_wire(row)})
+
+
+def rollout_wire(rollout: Rollout) -> dict[str, Any]:
+    """Return the wire form of a roll-out."""
+    return {
+        "id": rollout.id,
+        "state": rollout.state.value,
+        "by": rollout.by,
+        "reason": rollout.reason,
+        "asked_at": rollout.asked_at,
+        "ended_at": rollout.ended_at,
+        "overridden": list(rollout.findings),
+        "switches": [
+            {"switch": each.switch, "state": each.state.value, "since": each.since, "note": each.note}
+            for each in rollout.targets
+        ],
+    }
 
 
 def _statuses(snapshot: Snapshot) -> list[Row]:
@@ -51,7 +123,7 @@ def _statuses(snapshot: Snapshot) -> list[Row]:
     ]
 
 
-def _plan(switch: SwitchName, plan: SwitchPlan | None) -> Row:
+def _plan(switch: SwitchName, plan: PlannedSwitch | None) -> Row:
     if plan is None:
-        return {"switch": switch, "steps": [], "text": f"switch {switch}: not read yet"}
-    return encode(plan)
+        return {"switch": switch, "steps": [], "held": [], "risk": None, "text": f"switch {switch}: not read yet"}
+    return encode_planned(plan)

@@ -5,9 +5,11 @@ from typing import Any
 
 import msgspec
 
+from weft.api.native.fabric import ApplyRequest
 from weft.api.native.ports import BindRequest
 from weft.api.openapi import addresses
 from weft.api.openapi.page import ANY, EVENTS, OBJECT, PLAIN, TEXT, Page, Schema, many, one
+from weft.fabric.rollout import RolloutState, TargetState
 from weft.intent.operations import OperationState
 from weft.protocol.node import NodeBootstrap, NodeDesired, RealizationReports, ReportAnswer
 from weft.protocol.port import HistoryStep, PortStatus
@@ -65,8 +67,35 @@ _INVENTORY: Schema = {
 }
 _PLANS = many(
     "switches",
-    {"type": "object", "required": ["switch", "steps", "text"], "properties": {"switch": TEXT, "text": TEXT}},
+    {
+        "type": "object",
+        "required": ["switch", "steps", "held", "risk", "text"],
+        "properties": {
+            "switch": TEXT,
+            "text": TEXT,
+            "held": {"type": "array", "items": {"type": "object", "required": ["hold", "reason"]}},
+            "risk": {"type": ["object", "null"], "required": ["level", "ports", "text"]},
+        },
+    },
 )
+_ROLLOUT: Schema = {
+    "type": "object",
+    "required": ["id", "state", "by", "reason", "asked_at", "ended_at", "overridden", "switches"],
+    "properties": {
+        "id": TEXT,
+        "state": {"enum": list(RolloutState)},
+        "by": TEXT,
+        "overridden": {"type": "array", "items": TEXT},
+        "switches": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["switch", "state", "since", "note"],
+                "properties": {"switch": TEXT, "state": {"enum": list(TargetState)}, "note": TEXT},
+            },
+        },
+    },
+}
 _FILTERS = ("network_id", "node", "device_id", "name", "project_id", "state")
 _REVISION: Schema = {"type": "integer", "minimum": 0}
 
@@ -131,6 +160,9 @@ PAGES: Mapping[tuple[str, str], Page] = {
         answers={200: many("switches", {"type": "object", "required": ["switch", "state", "since", "reason"]})}
     ),
     ("GET", "/v1/fabric/plan"): Page(answers={200: _PLANS}),
+    ("POST", "/v1/fabric/apply"): Page(takes=ApplyRequest, answers={202: one("rollout", _ROLLOUT)}),
+    ("GET", "/v1/fabric/rollouts"): Page(answers={200: many("rollouts", _ROLLOUT)}),
+    ("GET", "/v1/fabric/rollouts/{id}"): Page(answers={200: one("rollout", _ROLLOUT)}),
     ("GET", "/v1/operations"): Page(
         answers={200: many("operations", OperationShown)}, query={"state": {"enum": list(OperationState)}}
     ),
