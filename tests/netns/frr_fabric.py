@@ -332,11 +332,14 @@ class FrrFabric:
 
     async def _boot_all(self) -> None:
         await asyncio.gather(*(self.boot(name) for name in ADDRESSES))
-        settings = DriverSettings(key_file=self.folder / "key", known_hosts=self.folder / "known_hosts")
-        for name, address in ADDRESSES.items():
-            role = SwitchRole.LEAF if name in LEAVES else SwitchRole.SPINE
-            made = Switch(name=SwitchName(name), site=SiteName("test"), role=role, management=address)
-            self.drivers[name] = driver_for(made, settings)
+        self.drivers = {name: self.driver(name) for name in ADDRESSES}
+
+    def driver(self, name: str, *, term: int = 0) -> SwitchDriver:
+        """Return a driver of a switch, of a controller that leads in a term."""
+        settings = DriverSettings(key_file=self.folder / "key", known_hosts=self.folder / "known_hosts", term=term)
+        role = SwitchRole.LEAF if name in LEAVES else SwitchRole.SPINE
+        site = SiteName("test")
+        return driver_for(Switch(name=SwitchName(name), site=site, role=role, management=ADDRESSES[name]), settings)
 
     async def _close_drivers(self) -> None:
         for driver in self.drivers.values():

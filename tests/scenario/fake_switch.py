@@ -54,12 +54,18 @@ class FakeSwitch:
         self.faults = faults or Faults()
         self.reachable = True
         self.refuses: Callable[[Step], str | None] = lambda _: None
+        self.stuck_when: Callable[[], bool] = lambda: False
+        """Tells whether it closes by itself."""
         self.open = asyncio.Event()
         self.open.set()
         self.asked = asyncio.Event()
         """Set while somebody waits for it to open."""
         self.dead_peers: set[str] = set()
         """Peers with whom no session comes up."""
+        self.cut_off_by: Callable[[SwitchConfig], bool] = lambda _: False
+        """Tells whether nobody reaches it while it has a configuration."""
+        self.undo: SwitchConfig | None = None
+        """What it goes back to unless what it has is confirmed."""
         self.calls: list[str] = []
         self.closed = 0
         self.config = SwitchConfig(name=name, underlay=None)
@@ -67,6 +73,12 @@ class FakeSwitch:
     def wipe(self) -> None:
         """Be replaced by an empty switch of the same name."""
         self.config = SwitchConfig(name=self.name, underlay=None)
+
+    def time_is_up(self) -> None:
+        """Let the time be over in which a change is to be confirmed."""
+        if self.undo is not None:
+            self.config = replace(self.config, underlay=self.undo.underlay, gateway_mac=self.undo.gateway_mac)
+            self.undo = None
 
     def make(self, step: Step, gateway_mac: str) -> None:
         """Make one step, as a device would: what it rests on has to be there."""
@@ -110,17 +122,29 @@ class FakeDriver:
         device = self._device
         device.calls.append("observe")
         await self._point("observe", lambda: None)
-        return Observed(config=device.config, facts=Facts(sessions=device.sessions()))
+        facts = Facts(sessions=device.sessions(), is_confirmed=device.undo is None)
+        return Observed(config=device.config, facts=facts)
 
-    async def apply(self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed) -> None:
+    async def apply(
+        self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed, *, confirm_within_s: float | None = None
+    ) -> None:
         device = self._device
         device.calls.append(f"apply {len(plan.steps)}")
+        device.undo = device.config if confirm_within_s is not None else device.undo
         assert observed.config.name == desired.name == device.name
         for step in plan.steps:
             reason = device.refuses(step)
             if reason is not None:
                 raise Permanent(reason)
             await self._point(f"{step.op} {step.noun}", lambda step=step: device.make(step, desired.gateway_mac))
+
+    async def confirm(self) -> None:
+        device = self._device
+        device.calls.append("confirm")
+        await self._point("confirm", lambda: None)
+        if device.undo is None:
+            raise Transient(f"{device.name} went back", retry_after_s=1.0)
+        device.undo = None
 
     async def close(self) -> None:
         self._device.closed += 1
@@ -129,12 +153,14 @@ class FakeDriver:
         """Do one thing over the wire: slowly, if the device is, and with the fault that strikes here."""
         device = self._device
         await asyncio.sleep(0)
+        if device.stuck_when():
+            device.open.clear()
         if not device.open.is_set():
             device.asked.set()
             await device.open.wait()
             device.asked.clear()
         fault = device.faults.strikes(f"{device.name} {what}")
-        if not device.reachable or fault is Fault.BEFORE:
+        if not device.reachable or device.cut_off_by(device.config) or fault is Fault.BEFORE:
             raise Transient(f"{device.name} does not answer", retry_after_s=1.0)
         if fault is Fault.WIPED:
             device.wipe()

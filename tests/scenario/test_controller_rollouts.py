@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from weft.fabric.config import SwitchConfig, Underlay
 from weft.fabric.gate import MUCH
 from weft.fabric.risk import RiskLevel
-from weft.fabric.rollout import RolloutState, TargetState
+from weft.fabric.rollout import Rollout, RolloutState, TargetState
 from weft.model.errors import Conflict, NotFound
 from weft.model.ids import SwitchName
 from weft.model.inventory import DriftPolicy, Inventory, Safety, SwitchModel
@@ -349,3 +349,54 @@ async def test_one_replaced_empty_while_a_change_waits_is_built_as_it_was(world:
     await looked_at(world)
     assert underlay(world, "leaf1").mtu_bytes == 9216
     assert (await world.status("leaf1"))[0] is SwitchState.PENDING
+
+
+# A change that cuts the controller off.
+
+
+async def cut_off(world: World, switch: str) -> Rollout:
+    """A roll-out to a switch that nobody reaches with the new MTU; return it when contact is lost."""
+    await grown(world)
+    device = world.switch(switch)
+    device.cut_off_by = lambda config: config.underlay is not None and config.underlay.mtu_bytes == MTU
+    return await world.controller.apply(world.order(switch, "spine1"))
+
+
+async def test_a_change_that_cuts_the_switch_off_is_undone_by_it_and_not_tried_again(world: World) -> None:
+    begun = await cut_off(world, "leaf1")
+    failed = await world.rolled_out(begun.id)
+    assert [target.state for target in failed.targets] == [TargetState.ROLLED_BACK, TargetState.SKIPPED]
+    assert "contact was lost by a change of the underlay" in failed.targets[0].note
+    assert (await world.status("leaf1"))[0] is SwitchState.UNREACHABLE
+    world.switch("leaf1").time_is_up()
+    world.switch("leaf1").calls.clear()
+    for _ in range(4):
+        world.clock.advance_to_next()
+        await world.settle()
+    assert underlay(world, "leaf1").mtu_bytes == 9216
+    assert world.switch("leaf1").applied == 0
+    assert (await world.status("leaf1"))[0] is SwitchState.QUARANTINED
+
+
+async def test_a_controller_that_dies_before_it_confirms_is_followed_by_one_that_does(world: World) -> None:
+    await grown(world)
+    device = world.switch("leaf1")
+    device.stuck_when = lambda: underlay(world, "leaf1").mtu_bytes == MTU
+    begun = await world.controller.apply(world.order("leaf1"))
+    await device.asked.wait()
+    await world.kill()
+    assert device.undo is not None
+    device.stuck_when = lambda: False
+    device.open.set()
+    world.start()
+    assert (await world.rolled_out(begun.id)).state is RolloutState.DONE
+    assert device.undo is None
+    assert underlay(world, "leaf1").mtu_bytes == MTU
+
+
+async def test_a_day_to_day_change_and_a_first_configuration_need_no_confirmation(world: World) -> None:
+    world.start()
+    net = await world.network("web", "10.0.1.0/24")
+    await world.spawn(net, ("web-1", "node1"))
+    await world.settle()
+    assert "confirm" not in world.switch("leaf1").calls

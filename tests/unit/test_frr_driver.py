@@ -62,6 +62,9 @@ class SaidSession:
         self.scripts.append(script)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
+    async def write(self, script: str) -> Finished:
+        return await self.run(script)
+
     async def close(self) -> None:
         self.is_connected = False
 

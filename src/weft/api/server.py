@@ -113,7 +113,7 @@ async def _serve(process: _Process) -> None:
     store = await Store.open(process.engine)
     try:
         nova = None if settings.nova is None else client_of(settings.nova, own_login(settings))
-        controllers = Controllers(store, lambda switch: _driver(switch, settings), nova=nova)
+        controllers = Controllers(store, lambda switch, term: _driver(switch, term, settings), nova=nova)
         api = Api(
             store,
             controllers,
@@ -235,11 +235,14 @@ def _configure_logs() -> None:
     )
 
 
-def _driver(switch: Switch, settings: ServerSettings) -> SwitchDriver:
+def _driver(switch: Switch, term: int, settings: ServerSettings) -> SwitchDriver:
     """Return the driver of a switch; raise Permanent if the server was given no key to log in with."""
     if settings.switch_key is None:
         raise Permanent("this server has no key to log in to switches with; start it with --switch-key PATH")
     login = DriverSettings(
-        key_file=settings.switch_key, user=settings.switch_user, known_hosts=settings.switch_known_hosts
+        key_file=settings.switch_key,
+        user=settings.switch_user,
+        known_hosts=settings.switch_known_hosts,
+        term=term,
     )
     return driver_for(switch, login)

@@ -25,9 +25,10 @@ class Controllers:
     """The controllers of this process; `run` them."""
 
     def __init__(
-        self, store: Store, drivers: Callable[[Switch], SwitchDriver], *, nova: NovaClient | None = None
+        self, store: Store, drivers: Callable[[Switch, int], SwitchDriver], *, nova: NovaClient | None = None
     ) -> None:
-        """`nova` None: there is none to be told of its instances' ports."""
+        """`drivers` makes the driver of a switch for a term of leadership; `nova` None: there is none to be told of its
+        instances' ports."""
         self._store = store
         self._nova = nova
         self._drivers = drivers
@@ -53,7 +54,8 @@ class Controllers:
         return self._fabric
 
     async def _term(self) -> None:
-        self._fabric = FabricController(self._store, self._drivers)
+        term = self._leadership.term
+        self._fabric = FabricController(self._store, lambda switch: self._drivers(switch, term))
         stuck = StuckPorts(self._store, self._fabric.kick_node)
         try:
             async with asyncio.TaskGroup() as tasks:

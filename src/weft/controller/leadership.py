@@ -56,6 +56,11 @@ class Leadership:
         self.leads = False
         self._lease: Lease | None = None
 
+    @property
+    def term(self) -> int:
+        """The term of the lease that this process knows; only its own while it leads."""
+        return self._lease.term if self._lease is not None else 0
+
     async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` while this process leads, and cancel it when it does not; until cancelled, or until `work` ends.
 

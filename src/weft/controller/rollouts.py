@@ -182,8 +182,10 @@ class Rollouts:
         approval = self._gate.approval(target.switch)
         if not missing and approval is not None:
             return await self._step(rollout, target, TargetState.VERIFIED, self._gate.bounded(approval))
-        if self._clock.now() - target.since < rollout.verify_s:
-            if (worker := self._workers.get(target.switch)) is not None and worker.is_idle:
+        worker = self._workers.get(target.switch)
+        went_back = worker is not None and worker.unconfirmed == (self._gate.approval(target.switch), missing)
+        if self._clock.now() - target.since < rollout.verify_s and not went_back:
+            if worker is not None and worker.is_idle:
                 worker.kick()
             return rollout
         note = f"rolled back: {missing}"
@@ -203,7 +205,8 @@ class Rollouts:
         if worker is None:
             return "the switch is not in the inventory any more"
         if worker.observed is None or worker.carried is None:
-            return worker.trouble or "it was not read since it was changed"
+            lost = worker.unconfirmed[1] if worker.unconfirmed is not None else worker.trouble
+            return lost or "it was not read since it was changed"
         if worker.refused:
             return "it refused " + ", ".join(worker.refused.values())
         if worker.done_for is None or worker.done_for[1] != self._gate.approval(target.switch):

@@ -5,6 +5,7 @@ was read from the device, and after an apply the device is read again, whatever 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from weft.fabric.carriage import Element, element_of, first_reason, rests_on
 from weft.fabric.config import SwitchConfig
+from weft.fabric.gate import foundation, same
 from weft.fabric.plan import ChangeGatewayMac, Reasons, Step, SwitchPlan, no_reasons, plan
 from weft.model.errors import Permanent, Transient
 from weft.model.ids import SwitchName
@@ -27,10 +29,17 @@ OBSERVE_TIMEOUT_S = 20.0
 APPLY_TIMEOUT_S = 60.0
 """A switch that has not taken a plan by then is taken to be unreachable; what it took is read when it is back."""
 
+CONFIRM_WITHIN_S = 30.0
+"""A switch whose underlay is changed goes back by itself if it is not reached anew within this time."""
+
 RETRY_AFTER_S = 1.0
 """What a Transient made here suggests; the worker keeps its own schedule."""
 
 log = structlog.get_logger()
+
+
+class Unconfirmed(Transient):
+    """A switch was not reached after its underlay was changed; it goes back by itself."""
 
 
 class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,9 +68,46 @@ class SwitchReconciler:
         return plan(observed.config, desired, why)
 
     async def apply(self, steps: SwitchPlan, desired: SwitchConfig, observed: Observed) -> None:
-        """Make the plan. Raises Transient (try again) or Permanent (a step was refused; those before it are made)."""
+        """Make the plan. Raises Transient (try again) or Permanent (a step was refused; those before it are made).
+
+        What changes the foundation has to be confirmed over a new connection: Unconfirmed is raised if that fails, and
+        then the switch goes back by itself.
+        """
         log.info("plan_applied", switch=self.switch, steps=len(steps.steps), lines=steps.lines())
-        await self._within(APPLY_TIMEOUT_S, self._connected().apply(steps, desired, observed))
+        driver = self._connected()
+        here = foundation(observed.config)
+        if here is None or same(here, foundation(desired)):
+            await self._within(APPLY_TIMEOUT_S, driver.apply(steps, desired, observed))
+            return
+        began_s = time.monotonic()
+        try:
+            changed = driver.apply(steps, desired, observed, confirm_within_s=CONFIRM_WITHIN_S)
+            await self._within(CONFIRM_WITHIN_S, changed)
+        except Transient as error:
+            if time.monotonic() - began_s < CONFIRM_WITHIN_S and await self._is_reached():
+                raise
+            raise self._unconfirmed(error) from None
+        await self.confirm()
+
+    async def confirm(self) -> None:
+        """Have what is on the switch stay there. Raises Unconfirmed."""
+        try:
+            await self._within(CONFIRM_WITHIN_S, self._connected().confirm())
+        except Transient as error:
+            raise self._unconfirmed(error) from None
+
+    async def _is_reached(self) -> bool:
+        try:
+            await self.observe()
+        except (Transient, Permanent):
+            return False
+        return True
+
+    def _unconfirmed(self, error: Transient) -> Unconfirmed:
+        return Unconfirmed(
+            f"contact was lost by a change of the underlay, which the switch undoes by itself: {error.message}",
+            retry_after_s=RETRY_AFTER_S,
+        )
 
     async def verify(self, desired: SwitchConfig, refused: dict[Element, str]) -> Reconciled:
         """Read the switch again and tell what it still lacks."""
@@ -71,6 +117,8 @@ class SwitchReconciler:
     async def reconcile(self, observed: Observed, desired: SwitchConfig, why: Reasons = no_reasons) -> Reconciled:
         """Plan, apply and verify. A refused step does not stop the others: they are then tried one by one."""
         steps = self.plan(observed, desired, why)
+        if not observed.facts.is_confirmed and same(foundation(observed.config), foundation(desired)):
+            await self.confirm()  # whoever changed it did not come to that
         if not steps:
             return Reconciled(observed=observed, left=steps)
         refused: dict[Element, str] = {}

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 import structlog
 
 from weft.controller.clock import Clock, woken_or_after
-from weft.controller.switch import Reconciled, SwitchReconciler
+from weft.controller.switch import Reconciled, SwitchReconciler, Unconfirmed
 from weft.fabric.carriage import Carried, Element, element_of, named
 from weft.fabric.config import SwitchConfig
 from weft.fabric.gate import Admitted, Approval, Foundation, Hold
@@ -92,6 +92,8 @@ class SwitchWorker:
         self.done_for: tuple[SwitchConfig, Approval | None] | None = None
         """What the switch was last brought to, as far as it was admitted, and what was approved then; None while
         that is not known."""
+        self.unconfirmed: tuple[Approval | None, str] | None = None
+        """What was approved when contact was lost by a change of the underlay, and how; that is not tried again."""
         self._reconciler = reconciler
         self._around = around
         self._clock = clock
@@ -171,11 +173,15 @@ class SwitchWorker:
                 if fresh or self.observed is None:
                     self.observed = await self._reconciler.observe()
                     self._compare(self.observed, desired)
+                self._not_twice(approval)
                 admitted = self._around.admitted(self.observed.config, desired, self.kept)
                 if admitted.approves is not None:
                     await self._around.approve(self.switch, admitted.approves)
                     aim = (desired, self._around.approval(self.switch))
                 ended = await self._reconcile(self.observed, admitted.config)
+        except Unconfirmed as error:
+            self.unconfirmed = (self._around.approval(self.switch), error.message)
+            return self._failed(SwitchState.UNREACHABLE, error.message)
         except Transient as error:
             return self._failed(SwitchState.UNREACHABLE, error.message)
         except Permanent as error:
@@ -184,6 +190,11 @@ class SwitchWorker:
             log.exception("switch_round_failed", switch=self.switch)
             return self._failed(SwitchState.FAILED, f"unexpected: {error!r}")
         return self._ended(ended, admitted, aim)
+
+    def _not_twice(self, approval: Approval | None) -> None:
+        """Raise Transient if what is approved has cut contact before."""
+        if self.unconfirmed is not None and self.unconfirmed[0] == approval:
+            raise Transient(self.unconfirmed[1], retry_after_s=RESYNC_S)
 
     def _heed(self, approval: Approval | None) -> None:
         """Keep drift no longer that a human has decided on since it was found."""
@@ -220,6 +231,7 @@ class SwitchWorker:
         self.carried = self._left_as = Carried(ended.observed.config)
         self.refused = ended.refused
         self.hopeless = self._half_applied = False
+        self.unconfirmed = None
         self.trouble = ""
         self.done_for = None if ended.left and not ended.refused else aim
         self._failures = self._failures + 1 if self.done_for is None else 0

@@ -23,6 +23,9 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     first login (trust on first use), and every later login must show the same. None: the keys are remembered only as
     long as the process runs."""
     record_hosts: bool = True
+    term: int = 0
+    """The term in which the controller leads; a switch that has followed a later one refuses it. 0: it is no leader of
+    several, and nothing is fenced."""
 
 
 class Session(msgspec.Struct, frozen=True, order=True, kw_only=True):
@@ -39,6 +42,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     layout: str = ""
     sessions: tuple[Session, ...] = ()
+    is_confirmed: bool = True
+    """Whether it stays as it is; else it goes back by itself unless `confirm` is called in time."""
 
     @property
     def sessions_up(self) -> int:
@@ -70,11 +75,19 @@ class SwitchDriver(Protocol):
         """Return what the switch is, read from it now."""
         ...
 
-    async def apply(self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed) -> None:
+    async def apply(
+        self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed, *, confirm_within_s: float | None = None
+    ) -> None:
         """Make the switch what is desired, from what was observed; nothing is touched that does not differ.
 
         It may be called again after any failure, with what is observed then. What it did is to be verified by observe.
+        With `confirm_within_s` the switch gets its former underlay and gateways back by itself unless `confirm` reaches
+        it in that time, in seconds; a driver that cannot do that ignores it.
         """
+        ...
+
+    async def confirm(self) -> None:
+        """Have what was applied stay, over a new connection. Raise Transient if the switch went back already."""
         ...
 
     async def close(self) -> None:

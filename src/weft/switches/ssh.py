@@ -9,6 +9,7 @@ import asyncssh
 import structlog
 
 from weft.model.errors import Permanent, Transient
+from weft.switches import guard
 from weft.switches.driver import DriverSettings
 
 CONNECT_TIMEOUT_S = 5.0
@@ -67,6 +68,10 @@ class SshSession:
             except _ConnectionLost as lost:
                 raise self._unreachable(str(lost)) from None
 
+    async def write(self, script: str) -> Finished:
+        """Run a script that changes the switch, if no later leader was there, and no other script is at it."""
+        return self._unfenced(await self.run(f"{self._fence}\n{script}"))
+
     async def _run(self, connection: asyncssh.SSHClientConnection, script: str) -> Finished:
         try:
             async with asyncio.timeout(SCRIPT_TIMEOUT_S):
@@ -124,7 +129,18 @@ class SshSession:
             raise self._unreachable(str(error)) from None
         log.info("switch_connected", switch=self._switch, host=self._host)
         self._connection = connection
+        if self._fence:  # whoever led before may write no more from now on
+            self._unfenced(await self._run(connection, self._fence))
         return connection
+
+    @property
+    def _fence(self) -> str:
+        return guard.fence(self._settings.term) if self._settings.term else ""
+
+    def _unfenced(self, done: Finished) -> Finished:
+        if done.status == guard.FENCED_STATUS and (reason := guard.fenced_by(done.errors)) is not None:
+            raise Transient(f"switch {self._switch} refuses this controller: {reason}", retry_after_s=RETRY_AFTER_S)
+        return done
 
     def _known(self, key: bytes) -> bool:
         """Tell whether a host key is the switch's; a first key is recorded if the settings say so."""

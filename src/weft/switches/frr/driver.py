@@ -15,10 +15,11 @@ from weft.fabric.dialects.frr_text import Tree
 from weft.fabric.plan import SwitchPlan
 from weft.model.errors import Permanent, Transient
 from weft.model.ids import SwitchName
+from weft.switches import guard
 from weft.switches.driver import DriverSettings, Facts, Observed
 from weft.switches.frr import scripts
 from weft.switches.frr.changes import link_changes
-from weft.switches.frr.kernel import Kernel, Table, Wanted
+from weft.switches.frr.kernel import Kernel, Table, Wanted, after_changes
 from weft.switches.frr.netns import NetnsLayout
 from weft.switches.frr.parts import read_frr, read_kernel, read_sessions, split
 from weft.switches.frr.readback import without_remainders
@@ -87,7 +88,9 @@ class FrrDriver:
             await asyncio.sleep(SETTLE_WAIT_S)
         return observed
 
-    async def apply(self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed) -> None:
+    async def apply(
+        self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed, *, confirm_within_s: float | None = None
+    ) -> None:
         """Make the switch what is desired, from what was observed."""
         if desired.underlay is None:
             raise Permanent(f"switch {self._name}: a configuration without routing cannot be applied")
@@ -103,10 +106,35 @@ class FrrDriver:
             bpf_object=self._bpf(layout),
             new_vrfs=[vrf.name for vrf in desired.vrfs if vrf not in seen.config.vrfs],
             gone_vrfs=_gone_vrf_devices(seen, wanted),
+            saves=confirm_within_s is None,
         )
+        if confirm_within_s is not None and seen.config.underlay is not None:
+            script = guard.to_be_confirmed(script, self._undo(layout, seen, desired, wanted), confirm_within_s)
         self._like = desired
-        log.debug("switch_apply", switch=self._name, steps=len(plan.steps))
-        self._check(await self._session.run(script))
+        log.debug("switch_apply", switch=self._name, steps=len(plan.steps), confirm_within_s=confirm_within_s)
+        self._check(await self._session.write(script))
+
+    def _undo(self, layout: Layout, seen: FrrObserved, desired: SwitchConfig, wanted: Wanted) -> str:
+        """Return the script that gives the switch its former foundation back, once it is what is desired."""
+        former = msgspec.structs.replace(desired, underlay=seen.config.underlay, gateway_mac=seen.config.gateway_mac)
+        former = without_remainders(former, self._like)
+        after = after_changes(seen.kernel, wanted)
+        before = layout.wanted(former, after)
+        return scripts.apply(
+            after,
+            before,
+            link_changes(after.links, before.links),
+            frr.patch(frr.render(desired), frr.render(former)),
+            bpf_object=self._bpf(layout),
+            new_vrfs=(),
+            gone_vrfs=(),
+            goes_on=True,
+        )
+
+    async def confirm(self) -> None:
+        """Have what was applied stay: by a new connection, since an old one may outlive what it came by."""
+        await self._session.close()
+        self._check(await self._session.write(guard.confirm() + scripts.save()))
 
     async def close(self) -> None:
         """Give the connection up."""
@@ -139,7 +167,11 @@ class FrrDriver:
         kernel = read_kernel(parts, said)
         return FrrObserved(
             config=layout.read(kernel, routing, self._like),
-            facts=Facts(layout=layout.name, sessions=read_sessions(said)),
+            facts=Facts(
+                layout=layout.name,
+                sessions=read_sessions(said),
+                is_confirmed=not parts.get(guard.ARMED_PART, "").strip(),
+            ),
             drift=routing.drift,
             running=running,
             kernel=kernel,

@@ -175,3 +175,24 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     spaces: frozenset[Space] = frozenset()
     sysctls: Mapping[str, str] = {}
     handoffs: Handoffs = Handoffs()
+
+
+def after_changes(kernel: Kernel, wanted: Wanted) -> Kernel:
+    """Return what a kernel holds once it was made what is wanted, as far as that can be told beforehand: a link that is
+    to be made has no ifindex yet, and what nothing is wanted of stays as it is."""
+    links = {
+        where: link
+        for where, link in kernel.links.items()
+        if where in wanted.links or not link.is_marked or link.is_veth_end
+    }
+    for where, link in wanted.links.items():
+        said = {field: value for field in link.__struct_fields__ if (value := getattr(link, field)) is not None}
+        links[where] = msgspec.structs.replace(links[where], **said) if where in links else link
+    return msgspec.structs.replace(
+        kernel,
+        links=links,
+        spaces=kernel.spaces | wanted.spaces,
+        forwarding=kernel.forwarding | wanted.spaces,
+        sysctls={**kernel.sysctls, **wanted.sysctls},
+        handoffs=msgspec.structs.replace(wanted.handoffs, raw_keys={}, loaded=True),
+    )

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
 from weft.fabric.dialects.frr import Patch
+from weft.switches import guard
 from weft.switches.frr.changes import Batch, LinkChanges
 from weft.switches.frr.kernel import OWN_SPACE, Handoffs, Kernel, Wanted
 from weft.switches.frr.netns import FROM_CABLE, TENANT_SYSCTLS
@@ -53,6 +54,7 @@ for path in /run/weft/netns/*; do
     part "space ${path##*/}"; printf 'addr\nnetconf\n' | ip -n "${path##*/}" -d -j -batch -
 done
 part frr; cat <&3
+@ARMED@
 part end
 """
 
@@ -65,12 +67,20 @@ _PROBE = r"""
 vtysh -c 'show zebra' </dev/null
 """
 
-_APPLY = r"""
+_STOPS = r"""
 fail() { echo "weft: failed: $*" >&2; exit 1; }
 reject() { echo "weft: rejected: $*" >&2; exit 2; }
+"""
+
+_GOES_ON = r"""
+fail() { echo "weft: failed: $*" >&2; }
+reject() { echo "weft: rejected: $*" >&2; }
+"""
+
+_APPLY = r"""
 configure() {  # a stage's name, lines of configuration, VRFs; vtysh stops at the first line that FRR refuses
     local said name
-    if said=$(vtysh -E -c "configure terminal"$'\n'"$2"$'\nend\nwrite memory\nshow vrf' </dev/null 2>&1); then
+    if said=$(vtysh -E -c "configure terminal"$'\n'"$2"$'\nend\n@SAVE@show vrf' </dev/null 2>&1); then
         if ! grep -q 'is not running' <<<"$said"; then
             for name in "${@:3}"; do await_vrf "$name" "$said"; done
             return
@@ -143,7 +153,13 @@ def vrf_kind(probed: str) -> str | None:
 def observe(sysctls: Iterable[str], bpf_object: bytes, *, vrf_devices: bool) -> str:
     """Return the script that prints everything that a layout reads; `vrf_devices`: also what only that layout has."""
     text = _OBSERVE.replace("@SYSCTLS@", " ".join(sorted(sysctls))).replace("@PIN@", pin_folder(bpf_object))
+    text = text.replace("@ARMED@", guard.armed())
     return _PRELUDE + text.replace("@BRIDGE_PARTS@", _BRIDGE_PARTS if vrf_devices else "")
+
+
+def save() -> str:
+    """Return the script that has FRR keep its configuration over a reboot."""
+    return _PRELUDE + _STOPS + _apply_functions("", saves=True) + "save\n"
 
 
 def pin_folder(bpf_object: bytes) -> str:
@@ -160,15 +176,16 @@ def apply(
     bpf_object: bytes,
     new_vrfs: Iterable[str],
     gone_vrfs: Iterable[str],
+    saves: bool = True,
+    goes_on: bool = False,
 ) -> str:
     """Return the script that makes of what is there what is wanted.
 
     Of `new_vrfs` it waits until zebra sees them; of `gone_vrfs`, whose devices go, it takes the empty blocks away.
+    Unless it `saves`, a reboot undoes it. With `goes_on`, a stage that fails does not stop it.
     """
     pin = pin_folder(bpf_object)
-    text = _PRELUDE + _APPLY.replace("@PIN@", pin)
-    for name, number in _TRIES.items():
-        text = text.replace(f"@{name}@", str(number))
+    text = _PRELUDE + (_GOES_ON if goes_on else _STOPS) + _apply_functions(pin, saves=saves)
     own_masters = [batch for batch in changes.masters if batch.space == OWN_SPACE]  # VRF devices are among them
     tenants_masters = [batch for batch in changes.masters if batch.space != OWN_SPACE]
     vnis_off = [group for group in patch.last if group[0].startswith("vrf ")]
@@ -188,9 +205,16 @@ def apply(
         *map(_batch, changes.last),
         *(_until("remove a VRF", group) for group in instances_off),
         *(_until("forget a VRF", [f"no vrf {name}"]) for name in gone_vrfs),
-        *(["save"] if patch.last else []),
+        *(["save"] if patch.last and saves else []),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _apply_functions(pin: str, *, saves: bool) -> str:
+    text = _APPLY.replace("@PIN@", pin).replace("@SAVE@", r"write memory\n" if saves else "")
+    for name, number in _TRIES.items():
+        text = text.replace(f"@{name}@", str(number))
+    return text
 
 
 def _sysctls(have: Mapping[str, str], want: Mapping[str, str]) -> list[str]:

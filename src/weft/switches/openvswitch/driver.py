@@ -47,8 +47,12 @@ class OpenVswitchDriver:
             reading=reading,
         )
 
-    async def apply(self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed) -> None:
-        """Make the switch what is desired, from what was observed."""
+    async def apply(
+        self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed, *, confirm_within_s: float | None = None
+    ) -> None:
+        """Make the switch what is desired, from what was observed. What is desired of it touches nothing by which it is
+        reached, so there is nothing to confirm."""
+        del confirm_within_s
         if desired.vlan is None:
             raise Permanent(f"switch {self._name}: a configuration without VLANs cannot be applied to a VLAN switch")
         seen = observed if isinstance(observed, VlanObserved) else await self.observe()
@@ -57,13 +61,16 @@ class OpenVswitchDriver:
         script = scripts.apply(desired.vlan, before, seen.reading.ports, desired.gateway_mac)
         self._gateway_mac = desired.gateway_mac
         log.debug("switch_apply", switch=self._name, steps=len(plan.steps))
-        done = await self._session.run(script)
+        done = await self._session.write(script)
         if done.status == 0:
             return
         said = _said(done.errors)
         if scripts.REJECTED in done.errors:
             raise Permanent(f"switch {self._name} refused the configuration: {said}")
         raise Transient(f"switch {self._name}: {said}", retry_after_s=RETRY_AFTER_S)
+
+    async def confirm(self) -> None:
+        """Do nothing: what was applied stays."""
 
     async def close(self) -> None:
         """Give the connection up."""
