@@ -1,4 +1,4 @@
-"""Changes of what carries all traffic, on the running lab: one that cuts management, and a server killed in the middle."""
+"""Changes of what carries all traffic, in the lab: one that cuts management, and a server that is killed in the middle."""
 
 import copy
 import json

@@ -87,14 +87,32 @@ class SwitchReconciler:
             if time.monotonic() - began_s < CONFIRM_WITHIN_S and await self._is_reached():
                 raise
             raise self._unconfirmed(error) from None
-        await self.confirm()
+        await self.confirm(desired)
 
-    async def confirm(self) -> None:
-        """Have what is on the switch stay there. Raises Unconfirmed."""
+    async def confirm(self, desired: SwitchConfig) -> None:
+        """Have what is on the switch stay there. Raises Unconfirmed if it is not reached, or went back already."""
+        deadline_s = time.monotonic() + CONFIRM_WITHIN_S
+        while True:
+            try:
+                await self._within(CONFIRM_WITHIN_S, self._connected().confirm())
+            except Transient as error:
+                if await self._is_confirmed(desired):
+                    return
+                if time.monotonic() > deadline_s:
+                    raise self._unconfirmed(error) from None
+            else:
+                return
+
+    async def _is_confirmed(self, desired: SwitchConfig) -> bool:
+        """Tell whether only the answer was lost. Raises Unconfirmed if the switch is not reached, or went back."""
         try:
-            await self._within(CONFIRM_WITHIN_S, self._connected().confirm())
+            observed = await self.observe()
         except Transient as error:
             raise self._unconfirmed(error) from None
+        stands = same(foundation(observed.config), foundation(desired))
+        if observed.facts.is_confirmed and not stands:
+            raise self._unconfirmed(Transient("it went back", retry_after_s=RETRY_AFTER_S))
+        return observed.facts.is_confirmed
 
     async def _is_reached(self) -> bool:
         try:
@@ -118,7 +136,8 @@ class SwitchReconciler:
         """Plan, apply and verify. A refused step does not stop the others: they are then tried one by one."""
         steps = self.plan(observed, desired, why)
         if not observed.facts.is_confirmed and same(foundation(observed.config), foundation(desired)):
-            await self.confirm()  # whoever changed it did not come to that
+            await self.confirm(desired)  # whoever changed it did not come to that
+            observed = await self.observe()
         if not steps:
             return Reconciled(observed=observed, left=steps)
         refused: dict[Element, str] = {}
