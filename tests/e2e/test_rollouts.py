@@ -1,4 +1,4 @@
-"""Changes of what carries all traffic, in the lab: one that cuts management, and a server that is killed in the middle."""
+"""Changes of what carries all traffic, in the lab: one that cuts management, and a server killed in the middle."""
 
 import copy
 import json
@@ -25,6 +25,9 @@ PINGS = 1000
 def inventory(lab: Lab) -> Iterator[dict[str, Any]]:
     """The inventory, which may be changed and put; afterwards it is as it was, and so is every switch."""
     before = lab.client.inventory()
+    numbers: Any = lab.client.put_inventory(before)["numbering"]
+    for each in before["switches"]:
+        each["loopback"] = numbers["switches"][each["name"]]["loopback"]  # else one that is written stays when it goes
     yield copy.deepcopy(before)
     lab.client.put_inventory(before)
     until(lambda: all(state in {"in-sync", "pending"} for state in states(lab).values()), "settled", BACK_WITHIN_S)
@@ -59,7 +62,7 @@ def pair(lab: Lab) -> Iterator[tuple[str, str]]:
 
 
 def oob_address(lab: Lab) -> str:
-    rows: Any = lab.json(lab.state.server_node, "ip", "-j", "addr", "show", "dev", SERVER_OOB_INTERFACE)
+    rows: Any = lab.json(lab.state.server, "ip", "-j", "addr", "show", "dev", SERVER_OOB_INTERFACE)
     return str(next(each["local"] for each in rows[0]["addr_info"] if each["family"] == "inet"))
 
 

@@ -264,9 +264,8 @@ def _check_kept(
     """Refuse a pool that was changed under the numbers taken from it: keeping them would break its promises."""
     inside = value in pool if isinstance(value, IPv4Address) else value.subnet_of(pool)
     if not inside:
-        found.append(
-            Problem(where, f"{noun} {value} was given before and is outside the pool {pool}; let the pool hold it")
-        )
+        way_out = "let the pool hold it" + (", or write another one into the inventory" if noun == "loopback" else "")
+        found.append(Problem(where, f"{noun} {value} was given before and is outside the pool {pool}; {way_out}"))
 
 
 def encode(numbering: Numbering) -> dict[str, Any]:
