@@ -11,6 +11,7 @@ from frr_fabric import LEAVES, PATIENCE, FrrFabric, Host, bare, both, segment, t
 
 from weft.fabric.config import Attachment, SwitchConfig, Vrf
 from weft.fabric.dialects import frr, frr_text
+from weft.fabric.limits import Resource
 from weft.fabric.plan import plan
 from weft.lab import switch
 from weft.model.errors import Permanent, Transient
@@ -63,6 +64,12 @@ def test_same_network_on_two_leaves(fabric: FrrFabric) -> None:
     other = fabric.host("a2", "leaf2", "eth11", 101, "10.0.1.12/24", "10.0.1.1")
     _reach(one, other)
     assert one.hops(other.address) == 0
+    facts = fabric.observe("leaf1").facts
+    assert facts.vnis[10101].remote_vteps == ("10.255.0.12",)
+    assert facts.vnis[10101].macs >= 2
+    assert facts.vrfs["v50001"].is_up
+    assert facts.vrfs["v50001"].learnt_routes >= 1, "the other host, as a route of the VRF"
+    assert facts.usage()[Resource.VNIS] == 3
 
 
 def test_other_network_is_one_hop_away_wherever_it_is(fabric: FrrFabric) -> None:

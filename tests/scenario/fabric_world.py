@@ -222,6 +222,7 @@ class World:
         """Return a device, put there if it never was."""
         if name not in self.switches:
             self.switches[name] = FakeSwitch(SwitchName(name), self.faults)
+            self.switches[name].others = self.switches
         return self.switches[name]
 
     def _driver(self, switch: Switch) -> FakeDriver:

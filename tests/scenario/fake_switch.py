@@ -1,17 +1,20 @@
 """A switch that really models its tables, and faults that strike at a chosen point of input or output."""
 
+from __future__ import annotations
+
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from msgspec.structs import replace
 
 from weft.fabric.carriage import rests_on
 from weft.fabric.config import SwitchConfig
+from weft.fabric.facts import Facts, Session, VniFacts, VrfFacts
 from weft.fabric.plan import AddSegment, ChangeSegment, Step, SwitchPlan
 from weft.model.errors import Permanent, Transient
 from weft.model.ids import SwitchName
-from weft.switches.driver import Facts, Observed, Session
+from weft.switches.driver import Observed
 
 
 class Fault(StrEnum):
@@ -66,6 +69,8 @@ class FakeSwitch:
         """Tells whether nobody reaches it while it has a configuration."""
         self.undo: SwitchConfig | None = None
         """What it goes back to unless what it has is confirmed."""
+        self.others: Mapping[str, FakeSwitch] = {}
+        """The switches of its fabric."""
         self.calls: list[str] = []
         self.closed = 0
         self.config = SwitchConfig(name=name, underlay=None)
@@ -101,6 +106,24 @@ class FakeSwitch:
             for link in links
         )
 
+    def facts(self) -> Facts:
+        """Return what it says of itself; a network has tunnels to the others that have it, but to dead peers."""
+        alive = [each for name, each in self.others.items() if name not in {self.name, *self.dead_peers}]
+        vteps = {
+            segment.vni: [
+                str(each.config.underlay.loopback)
+                for each in alive
+                if each.config.underlay is not None and segment.vni in {other.vni for other in each.config.segments}
+            ]
+            for segment in self.config.segments
+        }
+        return Facts(
+            sessions=self.sessions(),
+            vnis={vni: VniFacts(remote_vteps=tuple(sorted(known))) for vni, known in vteps.items()},
+            vrfs={vrf.name: VrfFacts(is_up=True, routes=1) for vrf in self.config.vrfs},
+            is_confirmed=self.undo is None,
+        )
+
     @property
     def applied(self) -> int:
         """How many plans were applied."""
@@ -122,8 +145,7 @@ class FakeDriver:
         device = self._device
         device.calls.append("observe")
         await self._point("observe", lambda: None)
-        facts = Facts(sessions=device.sessions(), is_confirmed=device.undo is None)
-        return Observed(config=device.config, facts=facts)
+        return Observed(config=device.config, facts=device.facts())
 
     async def apply(
         self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed, *, confirm_within_s: float | None = None

@@ -1,14 +1,10 @@
-"""The order in which a roll-out changes switches, whatever happens to them, and what verifies one."""
+"""The order in which a roll-out changes switches, whatever happens to them."""
 
-from fabric_samples import small_dc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.thorough import examples
 
-from weft.fabric.intent_index import FabricIntent
-from weft.fabric.numbering import number
 from weft.fabric.rollout import Rollout, RolloutState, Target, TargetState, stepped, to_begin
-from weft.fabric.verification import ESTABLISHED, sessions_missing
 from weft.model.ids import SwitchName
 
 WAITING, CHANGING = TargetState.WAITING, TargetState.CHANGING
@@ -70,21 +66,3 @@ def test_never_more_at_once_than_allowed_and_none_is_begun_after_a_failure(
         row = stepped(row, target.switch, VERIFIED if good else ROLLED_BACK, 0.0)
     assert (row.state is RolloutState.FAILED) == failed
     assert not {target.state for target in row.targets} & {WAITING, CHANGING}
-
-
-def test_a_switch_is_verified_by_its_sessions_with_those_that_agree() -> None:
-    intent = FabricIntent()
-    intent.put_inventory(small_dc(), number(small_dc()))
-    read = {name: intent.desired(name) for name in intent.topology.switches}
-    leaf1 = read[SwitchName("leaf1")]
-    assert leaf1.underlay is not None
-    first, second = (str(link.peer_address) for link in leaf1.underlay.links)
-    up = {(peer, family): ESTABLISHED for peer in (first, second) for family in ("ipv4Unicast", "l2VpnEvpn")}
-    assert sessions_missing(leaf1.name, read, up) == []
-    assert sessions_missing(leaf1.name, read, {**up, (first, "l2VpnEvpn"): "Active"}) == [
-        f"session with spine1 ({first}, l2VpnEvpn) is Active"
-    ]
-    one = {key: state for key, state in up.items() if key[0] == first}
-    assert sessions_missing(leaf1.name, read, one) == [f"no session with spine2 ({second})"]
-    without = {name: config for name, config in read.items() if name != "spine2"}
-    assert sessions_missing(leaf1.name, without, one) == [], "a peer that has nothing yet has no session to offer"

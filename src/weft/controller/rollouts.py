@@ -18,7 +18,7 @@ from weft.fabric.gate import Approval, foundation, same
 from weft.fabric.intent_index import FabricIntent
 from weft.fabric.risk import Finding
 from weft.fabric.rollout import Order, Rollout, RolloutState, Target, TargetState, stepped, to_begin
-from weft.fabric.verification import sessions_missing
+from weft.fabric.verification import missing
 from weft.model.errors import Conflict, Transient
 from weft.model.ids import SwitchName
 from weft.store import Kind, Store, Transaction
@@ -27,6 +27,8 @@ LOOK_EVERY_S = 0.5
 """A switch that was changed is looked at this often until it is verified."""
 RETRY_S = 1.0
 """Pause after a step could not be written."""
+MAX_MISSING_TOLD = 5
+"""A note names at most this much of what a switch does not show."""
 ROLLOUTS_KEPT = 100
 """Roll-outs that have ended and are remembered."""
 
@@ -178,17 +180,17 @@ class Rollouts:
 
     async def _look(self, rollout: Rollout, target: Target) -> Rollout:
         """Look whether a switch is verified, or is to be rolled back."""
-        missing = self._missing(target)
+        lacks = self._missing(target)
         approval = self._gate.approval(target.switch)
-        if not missing and approval is not None:
+        if not lacks and approval is not None:
             return await self._step(rollout, target, TargetState.VERIFIED, self._gate.bounded(approval))
         worker = self._workers.get(target.switch)
-        went_back = worker is not None and worker.unconfirmed == (self._gate.approval(target.switch), missing)
+        went_back = worker is not None and worker.unconfirmed == (self._gate.approval(target.switch), lacks)
         if self._clock.now() - target.since < rollout.verify_s and not went_back:
             if worker is not None and worker.is_idle:
                 worker.kick()
             return rollout
-        note = f"rolled back: {missing}"
+        note = f"rolled back: {lacks}"
         former = Approval(
             switch=target.switch,
             ground=target.before,
@@ -214,8 +216,7 @@ class Rollouts:
         if not same(foundation(worker.observed.config), target.ground):
             return "it does not have the foundation that was approved"
         read = {name: each.observed.config for name, each in self._workers.items() if each.observed is not None}
-        sessions = {(each.peer_address, each.family): each.state for each in worker.observed.facts.sessions}
-        return "; ".join(sessions_missing(target.switch, read, sessions))
+        return "; ".join(missing(target.switch, read, worker.observed.facts)[:MAX_MISSING_TOLD])
 
     async def _step(
         self, rollout: Rollout, target: Target, state: TargetState, approval: Approval, note: str = ""

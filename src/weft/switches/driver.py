@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from weft.fabric.config import SwitchConfig
+from weft.fabric.facts import Facts
 from weft.fabric.plan import SwitchPlan
 from weft.model.errors import Permanent
 from weft.model.ids import SwitchName
@@ -26,29 +27,6 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     term: int = 0
     """The term in which the controller leads; a switch that has followed a later one refuses it. 0: it is no leader of
     several, and nothing is fenced."""
-
-
-class Session(msgspec.Struct, frozen=True, order=True, kw_only=True):
-    """A BGP session as the switch sees it; `state` is BGP's own (RFC 4271): ``Established``, ``Active``, ..."""
-
-    peer: str
-    peer_address: str
-    family: str
-    state: str
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a switch says of itself that is no configuration."""
-
-    layout: str = ""
-    sessions: tuple[Session, ...] = ()
-    is_confirmed: bool = True
-    """Whether it stays as it is; else it goes back by itself unless `confirm` is called in time."""
-
-    @property
-    def sessions_up(self) -> int:
-        """How many sessions are established."""
-        return sum(session.state == "Established" for session in self.sessions)
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):

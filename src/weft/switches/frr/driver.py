@@ -12,16 +12,17 @@ import structlog
 from weft.fabric.config import SwitchConfig
 from weft.fabric.dialects import frr, frr_text
 from weft.fabric.dialects.frr_text import Tree
+from weft.fabric.facts import Facts
 from weft.fabric.plan import SwitchPlan
 from weft.model.errors import Permanent, Transient
 from weft.model.ids import SwitchName
 from weft.switches import guard
-from weft.switches.driver import DriverSettings, Facts, Observed
+from weft.switches.driver import DriverSettings, Observed
 from weft.switches.frr import scripts
 from weft.switches.frr.changes import link_changes
 from weft.switches.frr.kernel import Kernel, Table, Wanted, after_changes
 from weft.switches.frr.netns import NetnsLayout
-from weft.switches.frr.parts import read_frr, read_kernel, read_sessions, split
+from weft.switches.frr.parts import read_frr, read_kernel, read_sessions, read_vnis, read_vrfs, split
 from weft.switches.frr.readback import without_remainders
 from weft.switches.frr.vrf import VrfLayout
 from weft.switches.ssh import Finished, SshSession
@@ -170,6 +171,8 @@ class FrrDriver:
             facts=Facts(
                 layout=layout.name,
                 sessions=read_sessions(said),
+                vnis=read_vnis(said),
+                vrfs=read_vrfs(said),
                 is_confirmed=not parts.get(guard.ARMED_PART, "").strip(),
             ),
             drift=routing.drift,

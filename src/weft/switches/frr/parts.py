@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
-from weft.switches.driver import Session
+from weft.fabric.facts import Session, VniFacts, VrfFacts
 from weft.switches.frr.kernel import OWN_SPACE, Handoffs, Kernel, Link, Where, documents, read_links, read_vlans
 from weft.switches.frr.scripts import PART
 
+_DEFAULT_VRF = "default"
+_LEARNT = frozenset({"ebgp", "ibgp"})
 _PROGRAMS = ("from_cable", "from_segment")
 _GONE = "(gone)"
 """The name of an interface that an entry of the hand-off leads to and that is no more."""
@@ -83,6 +85,40 @@ def read_sessions(said: FrrSaid) -> tuple[Session, ...]:
         for address, peer in table["peers"].items()
     ]
     return tuple(sorted(sessions))
+
+
+def read_vnis(said: FrrSaid) -> dict[int, VniFacts]:
+    """Return the L2VNIs with what is known in each."""
+    return {
+        int(vni): VniFacts(
+            remote_vteps=tuple(sorted(each.get("remoteVteps", ()))),
+            macs=each.get("numMacs", 0),
+            neighbours=each.get("numArpNd", 0),
+        )
+        for vni, each in _vnis(said).items()
+        if each.get("type") == "L2"
+    }
+
+
+def read_vrfs(said: FrrSaid) -> dict[str, VrfFacts]:
+    """Return the VRFs that have an L3VNI, with their routes."""
+    states: dict[str, str] = {}
+    tables: dict[str, Mapping[str, Any]] = {}
+    for document in said.state:
+        if isinstance(document, dict) and isinstance(document.get("vrfs"), list):
+            states = {each["vrf"]: each.get("state", "") for each in document["vrfs"]}
+        elif isinstance(document, dict) and "routesTotalFib" in document.get(_DEFAULT_VRF, {}):
+            tables = document
+    return {
+        name: VrfFacts(
+            is_up=state == "Up",
+            routes=tables.get(name, {}).get("routesTotalFib", 0),
+            learnt_routes=sum(
+                each.get("fib", 0) for each in tables.get(name, {}).get("routes", ()) if each.get("type") in _LEARNT
+            ),
+        )
+        for name, state in states.items()
+    }
 
 
 def _rows(text: str) -> list[Mapping[str, Any]]:

@@ -36,6 +36,7 @@ cd / && export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 _OBSERVE = r"""
 part() { printf '\n=== weft %s\n' "$1"; }
 exec 3< <(vtysh -c 'show daemons' -c 'show running-config' -c 'show evpn vni json' -c 'show bgp summary json' \
+    -c 'show vrf vni json' -c 'show ip route vrf all summary json' \
     </dev/null 2>&1)  # by far the slowest: let it run beside the rest
 part links; ip -d -j addr
 @BRIDGE_PARTS@

@@ -3,10 +3,11 @@
 import structlog
 
 from weft.fabric.config import SwitchConfig
+from weft.fabric.facts import Facts
 from weft.fabric.plan import SwitchPlan
 from weft.model.errors import Permanent, Transient
 from weft.model.ids import SwitchName
-from weft.switches.driver import DriverSettings, Facts, Observed
+from weft.switches.driver import DriverSettings, Observed
 from weft.switches.openvswitch import scripts
 from weft.switches.openvswitch.reading import Reading, read
 from weft.switches.ssh import SshSession
