@@ -67,7 +67,7 @@ def test_same_network_on_two_leaves(fabric: FrrFabric) -> None:
     assert one.hops(other.address) == 0
     until("leaf1 has learnt the other host's MAC address", lambda: _facts(fabric).vnis[10101].macs == 2)
     assert _facts(fabric).vnis[10101].remote_vteps == ("10.255.0.12",)
-    assert _facts(fabric).vrfs["v50001"].is_up
+    until("the L3VNI is up", lambda: _facts(fabric).vrfs["v50001"].is_up)
     assert _facts(fabric).usage()[Resource.VNIS] == 3
 
 
