@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from weft.intent.addresses import FixedIpSpec, assign, let_rest
 from weft.intent.floating_links import check_not_held, let_go
 from weft.intent.held import claim, give_up
+from weft.intent.leaf_load import check_room
 from weft.intent.name_claims import forget_name
 from weft.intent.placement import hold_vlan, let_go_of_vlan, owed_on
 from weft.intent.port_options import (
@@ -295,6 +296,7 @@ def write_life(tx: Transaction, before: PortView, outcome: Outcome) -> PortView:
     network = network_of(tx, view.port.network_id)
     for node, _ in new - old:
         hold_vlan(tx, node, network)
+        check_room(tx, node)
     for node, _ in old - new:
         let_go_of_vlan(tx, node, network.id)
     return view
