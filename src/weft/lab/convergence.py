@@ -18,7 +18,7 @@ from weft.lab.progress import Progress
 from weft.lab.reach import argv_in
 from weft.lab.state import LabState
 from weft.model.errors import Permanent, Transient
-from weft.model.inventory import Inventory
+from weft.model.inventory import VLAN_ROLES, Inventory
 
 POLL_S = 0.1
 SESSION_POLL_S = 0.3
@@ -63,8 +63,8 @@ async def until_converged(lab: LabState, inventory: Inventory, client: AsyncClie
 
 
 def expected_sessions(inventory: Inventory) -> dict[str, int]:
-    """Return how many BGP sessions each switch has: one for each cable to another switch."""
-    switches = {str(switch.name) for switch in inventory.switches}
+    """Return how many BGP sessions each switch that routes has: one for each cable to another one."""
+    switches = {str(switch.name) for switch in inventory.switches if switch.role not in VLAN_ROLES}
     counts = dict.fromkeys(sorted(switches), 0)
     for link in inventory.links:
         if {link.a.device, link.b.device} <= switches:

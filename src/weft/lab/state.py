@@ -76,6 +76,8 @@ class LabState(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: tuple[str, ...] = ()
     switches: dict[str, str] = {}
     """Each switch's address on the out-of-band network."""
+    vlan_switches: tuple[str, ...] = ()
+    """Those of them that switch VLANs, by Open vSwitch."""
     switch_ports: dict[str, tuple[str, ...]] = {}
     """The interfaces of each switch that cables are in."""
     ovs_nodes: tuple[str, ...] = ()

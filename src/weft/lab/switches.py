@@ -35,7 +35,8 @@ async def boot(lab: LabState, name: str) -> None:
     if (running := lab.processes.get(process.name)) is not None and processes.is_running(running, lab.id):
         raise Conflict(f"switch {name} is on; `weft lab restart {name}` switches it off and on again")
     await ip_batch([f"link set {port} up" for port in lab.switch_ports[name]], namespace=namespace_of(name))
-    switch.prepare(name, workdir, SWITCH_KEY.with_suffix(".pub").read_text())
+    key = SWITCH_KEY.with_suffix(".pub").read_text()
+    switch.prepare(name, workdir, key, vlans=name in lab.vlan_switches)
     started = processes.start(process, lab.id)
     try:
         await switch.ready(started.pid or 0, workdir)

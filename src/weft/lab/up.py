@@ -18,6 +18,7 @@ from weft.lab.progress import Progress
 from weft.lab.state import LabState
 from weft.lab.topology import namespace_of, ovs_nodes
 from weft.model.errors import Conflict, Forbidden, Permanent, Transient
+from weft.model.inventory import VLAN_ROLES
 
 POLL_S = 0.05
 SERVER_START_TIMEOUT_S = 30.0
@@ -61,6 +62,7 @@ def _planned(lab_file: LabFile) -> LabState:
         state.new(lab_file.path.resolve(), wiring.server),
         namespaces=wiring.namespaces,
         switches=dict(wiring.management),
+        vlan_switches=tuple(str(each.name) for each in inventory.switches if each.role in VLAN_ROLES),
         switch_ports={name: wiring.plugs(namespace_of(name)) for name in wiring.management},
         ovs_nodes=ovs_nodes(inventory),
         nics={str(node.name): lab_file.nics(node.name) for node in inventory.nodes},
