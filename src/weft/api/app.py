@@ -13,6 +13,7 @@ from weft.api.native.blocks import BlockPages
 from weft.api.native.fabric import Fabric, FabricPages
 from weft.api.native.inventory import InventoryPages
 from weft.api.native.ipam import IpamPages
+from weft.api.native.networks import NetworkPages
 from weft.api.native.nodes import NodePages
 from weft.api.native.operations import OperationPages
 from weft.api.native.plan import PlanPages
@@ -107,6 +108,7 @@ class Api:
             StatusPages(store, self._agents, self._metrics),
             InventoryPages(store),
             FabricPages(store, fabric),
+            NetworkPages(store),
             PlanPages(store, self._clock),
             IpamPages(store, self._clock),
             BlockPages(store),

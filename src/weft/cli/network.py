@@ -27,6 +27,10 @@ NETWORK = Kind(
     examples=(
         ("weft network create web --project red", "A network of tenant red; its VNI is chosen by the server."),
         ("weft network list --project red", "What red has."),
+        (
+            "weft network migrate web joined",
+            "Have web in both parts of its site, VLANs and spine-leaf, on its way over.",
+        ),
     ),
 )
 def network() -> None:
@@ -38,13 +42,41 @@ def network() -> None:
 @click.option("--project", help="The tenant that owns it.")
 @click.option("--site", help="The site it is in; the only one with a fabric if left out.")
 @click.option("--mtu", type=int, help="Largest packet, in bytes.")
+@click.option("--type", "type_", type=click.Choice(["vxlan", "vlan"]), help="What carries it; what its site has.")
+@click.option("--segment", type=int, help="Its VNI or VLAN; else one is picked.")
 @click.option("--description")
 @asks_server
-def create(client: Client, output: Output, name: str, project: str | None, site: str | None, **given: object) -> None:
+def create(
+    client: Client, output: Output, *, name: str, project: str | None, site: str | None, **given: object
+) -> None:
     """Create a network."""
-    hints = [site] if site else None
-    found = client.networks.create(attributes(name=name, project_id=project, availability_zone_hints=hints, **given))
+    wanted = attributes(
+        name=name,
+        project_id=project,
+        availability_zone_hints=[site] if site else None,
+        **{"provider:network_type": given.pop("type_"), "provider:segmentation_id": given.pop("segment")},
+        **given,
+    )
+    found = client.networks.create(wanted)
     print_object(output, found)
+
+
+@network.command()
+@click.argument("network")
+@click.argument("stage", type=click.Choice(["vlan", "joined", "vxlan"]))
+@asks_server
+def migrate(client: Client, output: Output, network: str, stage: str) -> None:
+    """Take a network from the VLAN part of its site to the spine-leaf part, or back, a stage at a time.
+
+    `vlan`: VLAN switches alone carry it. `joined`: the border leaf bridges both parts, the fabric has its gateway, and
+    its instances may move. `vxlan`: its VLAN is given back. Networks of one router join together.
+    """
+    found = client.networks.find(network)
+    moved = client.migrate_network(str(found["id"]), stage)
+    if output.as_json:
+        output.json(moved)
+    else:
+        output.fields(moved)
 
 
 add_common_commands(network, NETWORK)

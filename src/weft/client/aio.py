@@ -170,6 +170,10 @@ class AsyncClient:
         """Begin a roll-out of what waits on switches, or on all; return it. Raises Conflict beyond bounds."""
         return await self.send(native.fabric_apply(switches, reason=reason, override=override))
 
+    async def migrate_network(self, network_id: str, stage: str) -> JsonObject:
+        """Take a network from VLAN to VXLAN, a stage at a time; return its numbers. Raises Conflict."""
+        return await self.send(native.migrate_network(network_id, stage))
+
     async def fabric_rollouts(self) -> list[JsonObject]:
         """Return all roll-outs that are remembered, the newest first."""
         return await self.send(native.fabric_rollouts())

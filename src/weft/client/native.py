@@ -100,6 +100,12 @@ def fabric_apply(switches: Sequence[str], *, reason: str, override: bool) -> Cal
     return Call("POST", path_of(ROOT, "fabric", "apply"), member("rollout", JsonObject), body=body)
 
 
+def migrate_network(network_id: str, stage: str) -> Call[JsonObject]:
+    """Take a network to a stage: vlan, joined or vxlan."""
+    path = path_of(ROOT, "networks", network_id, "migrate")
+    return Call("POST", path, member("network", JsonObject), body=json_body({"stage": stage}))
+
+
 def fabric_rollouts() -> Call[list[JsonObject]]:
     """Read all roll-outs, the newest first."""
     return Call("GET", path_of(ROOT, "fabric", "rollouts"), member("rollouts", list[JsonObject]))

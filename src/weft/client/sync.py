@@ -168,6 +168,10 @@ class Client:
         """Begin a roll-out of what waits on switches, or on all; return it. Raises Conflict beyond bounds."""
         return self.send(native.fabric_apply(switches, reason=reason, override=override))
 
+    def migrate_network(self, network_id: str, stage: str) -> JsonObject:
+        """Take a network from VLAN to VXLAN, a stage at a time; return its numbers. Raises Conflict."""
+        return self.send(native.migrate_network(network_id, stage))
+
     def fabric_rollouts(self) -> list[JsonObject]:
         """Return all roll-outs that are remembered, the newest first."""
         return self.send(native.fabric_rollouts())

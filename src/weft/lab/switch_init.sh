@@ -32,6 +32,8 @@ power_on() {
     mknod -m 666 "$image/dev/random" c 1 8
     mknod -m 666 "$image/dev/urandom" c 1 9
     mknod -m 666 "$image/dev/tty" c 5 0
+    mkdir "$image/dev/net"
+    mknod -m 600 "$image/dev/net/tun" c 10 200  # Open vSwitch, in user space, has its internal ports by it
     mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts "$image/dev/pts"
     ln -s pts/ptmx "$image/dev/ptmx"
     ln -s /proc/self/fd "$image/dev/fd"

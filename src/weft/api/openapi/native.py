@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 
 from weft.api.native.fabric import ApplyRequest
+from weft.api.native.networks import MigrateRequest
 from weft.api.native.ports import BindRequest
 from weft.api.openapi import addresses
 from weft.api.openapi.page import ANY, EVENTS, OBJECT, PLAIN, TEXT, Page, Schema, many, one
 from weft.fabric.rollout import RolloutState, TargetState
+from weft.intent.migration import Stage
 from weft.intent.operations import OperationState
 from weft.protocol.node import NodeBootstrap, NodeDesired, RealizationReports, ReportAnswer
 from weft.protocol.port import HistoryStep, PortStatus
@@ -96,6 +98,17 @@ _ROLLOUT: Schema = {
         },
     },
 }
+_STAGE: Schema = {
+    "type": "object",
+    "required": ["id", "name", "stage", "vlan", "vni"],
+    "properties": {
+        "id": TEXT,
+        "name": TEXT,
+        "stage": {"enum": list(Stage)},
+        "vlan": {"type": ["integer", "null"]},
+        "vni": {"type": ["integer", "null"]},
+    },
+}
 _FILTERS = ("network_id", "node", "device_id", "name", "project_id", "state")
 _REVISION: Schema = {"type": "integer", "minimum": 0}
 
@@ -163,6 +176,8 @@ PAGES: Mapping[tuple[str, str], Page] = {
     ("POST", "/v1/fabric/apply"): Page(takes=ApplyRequest, answers={202: one("rollout", _ROLLOUT)}),
     ("GET", "/v1/fabric/rollouts"): Page(answers={200: many("rollouts", _ROLLOUT)}),
     ("GET", "/v1/fabric/rollouts/{id}"): Page(answers={200: one("rollout", _ROLLOUT)}),
+    ("GET", "/v1/networks/{id}/stage"): Page(answers={200: one("network", _STAGE)}),
+    ("POST", "/v1/networks/{id}/migrate"): Page(takes=MigrateRequest, answers={200: one("network", _STAGE)}),
     ("GET", "/v1/operations"): Page(
         answers={200: many("operations", OperationShown)}, query={"state": {"enum": list(OperationState)}}
     ),

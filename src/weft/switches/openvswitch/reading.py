@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from weft.fabric.vlan_config import VlanGateway, VlanPort, VlanSwitching
-from weft.switches.openvswitch.scripts import BRIDGE, EDGE, MARK, NO_VLAN, PART, TRUNK
+from weft.switches.openvswitch.scripts import BRIDGE, EDGE, INSIDE, MARK, NO_VLAN, PART, TRUNK
 
 BROKEN_PRIORITY = -1
 """The priority of a bridge that does not run RSTP as weft set it: it equals nothing that is desired."""
@@ -37,7 +37,7 @@ def read(output: str) -> Reading | None:
     if not bridges:
         return Reading(switching=None)
     bridge = bridges[0]
-    broken = {row["name"] for row in _table(parts["interfaces"]) if row["error"]}
+    broken = {row["name"] for row in _table(parts["interfaces"]) if row["error"] or not _has_number(row["ofport"])}
     rows = {row["name"]: row for row in _table(parts["ports"]) if row["_uuid"] in _set(bridge["ports"])}
     own = {name: row for name, row in rows.items() if MARK in row["external_ids"]}
     spaces = {
@@ -100,6 +100,11 @@ def _set(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def _has_number(ofport: Any) -> bool:
+    """Tell whether Open vSwitch has really taken an interface up: the database alone says what it shall do."""
+    return isinstance(ofport, int) and ofport > 0
+
+
 def _priority(bridge: Mapping[str, Any]) -> int:
     written = bridge["other_config"].get("rstp-priority", "")
     return int(written) if bridge["rstp_enable"] is True and written.isdigit() else BROKEN_PRIORITY
@@ -116,6 +121,11 @@ def _port(row: Mapping[str, Any]) -> VlanPort | None:
     return VlanPort(interface=row["name"], untagged=untagged, tagged=tuple(sorted(trunks)), edge=config == EDGE)
 
 
+def _is_inside(row: Mapping[str, Any]) -> bool:
+    """Tell whether a port is as weft sets the bridge's end of a gateway."""
+    return bool(row["vlan_mode"] == "access" and INSIDE.items() <= row["other_config"].items())
+
+
 def _gateways(
     own: Mapping[str, Mapping[str, Any]], spaces: Mapping[str, Mapping[str, Any]], forwarding: set[str]
 ) -> tuple[list[VlanGateway], set[str]]:
@@ -126,7 +136,7 @@ def _gateways(
             row = own.get(f"vlan{vlan}")
             if not name.startswith("svi") or not vlan.isdigit() or row is None or row["tag"] != int(vlan):
                 continue
-            if "UP" not in link["flags"] or space not in forwarding or _port(row) is None:
+            if "UP" not in link["flags"] or space not in forwarding or not _is_inside(row):
                 continue
             macs.add(link["address"])
             addresses = (

@@ -20,6 +20,9 @@ DATABASE_TIMEOUT_S = 10
 NO_VLAN = 4095
 """A VLAN that no frame has (802.1Q reserves it): Open vSwitch takes an empty list of VLANs to mean all."""
 EDGE = {"rstp-enable": "true", "rstp-port-admin-edge": "true", "rstp-port-auto-edge": "false"}
+INSIDE = {"rstp-enable": "false"}
+"""Of the bridge's end of a gateway: it leads nowhere else, and a port that comes to a running bridge would be held back
+by RSTP for 15 s, be it an edge or not."""
 TRUNK = {"rstp-enable": "true", "rstp-port-admin-edge": "false", "rstp-port-auto-edge": "false"}
 
 _GATEWAY_PORT = re.compile(r"vlan\d+")
@@ -34,7 +37,7 @@ part() { printf '\n=== weft %s\n' "$1"; }
 part bridges; vsctl -f json --columns=name,ports,rstp_enable,datapath_type,other_config,external_ids list Bridge
 part ports
 vsctl -f json --columns=_uuid,name,tag,trunks,vlan_mode,other_config,external_ids,rstp_status list Port
-part interfaces; vsctl -f json --columns=name,error,link_state list Interface
+part interfaces; vsctl -f json --columns=name,ofport,error,link_state list Interface
 part "space "; ip -d -j addr
 for path in /run/netns/*; do
     [ -e "$path" ] || continue
@@ -125,7 +128,7 @@ def _transaction(wanted: VlanSwitching) -> str:
         commands += _port(port.interface, columns(port), EDGE if port.edge else TRUNK, "port")
     for gateway in wanted.gateways:
         access = columns(VlanPort(interface=_near(gateway.vlan), untagged=gateway.vlan))
-        commands += _port(_near(gateway.vlan), access, EDGE, "gateway")
+        commands += _port(_near(gateway.vlan), access, INSIDE, "gateway")
     return "vsctl -- " + " \\\n    -- ".join(commands) + " || fail 'Open vSwitch'"
 
 
