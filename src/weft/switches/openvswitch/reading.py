@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from weft.fabric.vlan_config import VlanGateway, VlanPort, VlanSwitching
-from weft.switches.openvswitch.scripts import BRIDGE, EDGE, INSIDE, MARK, NO_VLAN, PART, TRUNK
+from weft.switches.openvswitch.scripts import BRIDGE, EDGE, MARK, NO_VLAN, PART, TRUNK
 
 BROKEN_PRIORITY = -1
 """The priority of a bridge that does not run RSTP as weft set it: it equals nothing that is desired."""
@@ -121,9 +121,10 @@ def _port(row: Mapping[str, Any]) -> VlanPort | None:
     return VlanPort(interface=row["name"], untagged=untagged, tagged=tuple(sorted(trunks)), edge=config == EDGE)
 
 
-def _is_inside(row: Mapping[str, Any]) -> bool:
-    """Tell whether a port is as weft sets the bridge's end of a gateway."""
-    return bool(row["vlan_mode"] == "access" and INSIDE.items() <= row["other_config"].items())
+def _is_open(row: Mapping[str, Any], spaces: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell whether the bridge's end of a gateway is a port as weft sets it, and up."""
+    near = spaces.get(OWN_SPACE, {}).get(row["name"], {})
+    return _port(row) is not None and "UP" in near.get("flags", ())
 
 
 def _gateways(
@@ -136,7 +137,7 @@ def _gateways(
             row = own.get(f"vlan{vlan}")
             if not name.startswith("svi") or not vlan.isdigit() or row is None or row["tag"] != int(vlan):
                 continue
-            if "UP" not in link["flags"] or space not in forwarding or not _is_inside(row):
+            if "UP" not in link["flags"] or space not in forwarding or not _is_open(row, spaces):
                 continue
             macs.add(link["address"])
             addresses = (

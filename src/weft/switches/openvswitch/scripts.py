@@ -1,7 +1,9 @@
 """The shell scripts that run on a switch: one reads everything, one makes the difference. Each is one SSH exec.
 
 A gateway is a veth pair: `vlan<V>` is a port of the bridge in the VLAN, `svi<V>` has the addresses, in the network
-namespace of the VRF. (Open vSwitch loses an internal port that is moved to a namespace.)
+namespace of the VRF. (Open vSwitch loses an internal port that is moved to a namespace.) The bridge's end is down until
+it is a port: RSTP takes an edge for one at once only then, and holds back one that is up for up to 15 s; and to a port
+that it is switched off for, Open vSwitch 3.5 floods nothing.
 """
 
 import re
@@ -19,10 +21,7 @@ MARK = "weft"
 DATABASE_TIMEOUT_S = 10
 NO_VLAN = 4095
 """A VLAN that no frame has (802.1Q reserves it): Open vSwitch takes an empty list of VLANs to mean all."""
-EDGE = {"rstp-enable": "true", "rstp-port-admin-edge": "true", "rstp-port-auto-edge": "false"}
-INSIDE = {"rstp-enable": "false"}
-"""Of the bridge's end of a gateway: it leads nowhere else, and a port that comes to a running bridge would be held back
-by RSTP for 15 s, be it an edge or not."""
+EDGE = {"rstp-enable": "true", "rstp-port-admin-edge": "true", "rstp-port-auto-edge": "true"}
 TRUNK = {"rstp-enable": "true", "rstp-port-admin-edge": "false", "rstp-port-auto-edge": "false"}
 
 _GATEWAY_PORT = re.compile(r"vlan\d+")
@@ -84,6 +83,7 @@ def apply(wanted: VlanSwitching, seen: VlanSwitching | None, seen_ports: Sequenc
     for gateway in made:
         lines += _links(gateway, gateway_mac)
     lines.append(_transaction(wanted))
+    lines += [f"ip link set {near} up || fail 'link {near}'" for near in sorted(remade)]
     return "\n".join([_PRELUDE + _APPLY, *lines, ""])
 
 
@@ -114,7 +114,7 @@ def _links(gateway: VlanGateway, mac: str) -> Iterator[str]:
     for address in gateway.addresses:
         nodad = " nodad" if address.version == 6 else ""
         yield f"ip {where}addr add {address} dev {far}{nodad} || fail 'address {address}'"
-    yield f"ip {where}link set {far} up && ip link set {near} up || fail 'link {far}'"
+    yield f"ip {where}link set {far} up || fail 'link {far}'"
 
 
 def _transaction(wanted: VlanSwitching) -> str:
@@ -128,7 +128,7 @@ def _transaction(wanted: VlanSwitching) -> str:
         commands += _port(port.interface, columns(port), EDGE if port.edge else TRUNK, "port")
     for gateway in wanted.gateways:
         access = columns(VlanPort(interface=_near(gateway.vlan), untagged=gateway.vlan))
-        commands += _port(_near(gateway.vlan), access, INSIDE, "gateway")
+        commands += _port(_near(gateway.vlan), access, EDGE, "gateway")
     return "vsctl -- " + " \\\n    -- ".join(commands) + " || fail 'Open vSwitch'"
 
 
