@@ -14,6 +14,7 @@ from weft.api.auth.authenticator import Authentication
 from weft.api.auth.credential import TokenSource
 from weft.api.auth.token_file import AdminTokens
 from weft.api.native.fabric import Fabric
+from weft.fabric.limits import Resource, Usage
 from weft.fabric.planned import PlannedSwitch
 from weft.fabric.rollout import Order, Rollout
 from weft.model.errors import Transient
@@ -92,6 +93,9 @@ class StillFabric:
 
     def plans(self) -> Mapping[SwitchName, PlannedSwitch | None]:
         return self._plans
+
+    def usages(self) -> Mapping[SwitchName, Usage]:
+        return {name: {Resource.VNIS: 7} for name in self._plans}
 
     async def apply(self, order: Order) -> Rollout:
         self.orders.append(order)

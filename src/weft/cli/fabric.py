@@ -5,6 +5,7 @@ import time
 import click
 
 from weft.cli.connection import asks_server
+from weft.cli.fabric_forecast import capacity, radius
 from weft.cli.manual import Group
 from weft.cli.output import Output, ago, clock
 from weft.cli.switch import status_cells
@@ -21,6 +22,8 @@ POLL_S = 0.25
         ("weft fabric status", "Is every switch what it shall be, and if not, since when and why."),
         ("weft fabric plan leaf1", "What would change on leaf1, line by line, with the port or router that needs it."),
         ("weft fabric apply spine1", "Make what waits on spine1: the first switch of each change is verified alone."),
+        ("weft fabric capacity --hosts 40 --instances 500", "What that does to the tables of a leaf."),
+        ("weft fabric radius", "What goes down with a spine, a leaf, a core, a cable."),
         ("weft fabric rollouts", "What was applied, by whom, what was overridden, and how it ended."),
     ),
 )
@@ -115,3 +118,7 @@ def _show_steps(output: Output, rollout: JsonObject, seen: set[tuple[str, str]])
         if step not in seen and each["state"] != "waiting":
             seen.add(step)
             output.line(f"{clock(each['since'])}  {each['switch']}  {each['state']}  {each['note']}".rstrip())
+
+
+fabric.add_command(capacity)
+fabric.add_command(radius)

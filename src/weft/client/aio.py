@@ -174,6 +174,10 @@ class AsyncClient:
         """Take a network from VLAN to VXLAN, a stage at a time; return its numbers. Raises Conflict."""
         return await self.send(native.migrate_network(network_id, stage))
 
+    async def fabric_capacity(self) -> list[JsonObject]:
+        """Return how full every switch's tables are: asked of it, used by what it says, and its limits."""
+        return await self.send(native.fabric_capacity())
+
     async def fabric_rollouts(self) -> list[JsonObject]:
         """Return all roll-outs that are remembered, the newest first."""
         return await self.send(native.fabric_rollouts())

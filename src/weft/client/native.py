@@ -106,6 +106,11 @@ def migrate_network(network_id: str, stage: str) -> Call[JsonObject]:
     return Call("POST", path, member("network", JsonObject), body=json_body({"stage": stage}))
 
 
+def fabric_capacity() -> Call[list[JsonObject]]:
+    """Read how full every switch's tables are."""
+    return Call("GET", path_of(ROOT, "fabric", "capacity"), member("switches", list[JsonObject]))
+
+
 def fabric_rollouts() -> Call[list[JsonObject]]:
     """Read all roll-outs, the newest first."""
     return Call("GET", path_of(ROOT, "fabric", "rollouts"), member("rollouts", list[JsonObject]))

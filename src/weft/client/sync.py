@@ -172,6 +172,10 @@ class Client:
         """Take a network from VLAN to VXLAN, a stage at a time; return its numbers. Raises Conflict."""
         return self.send(native.migrate_network(network_id, stage))
 
+    def fabric_capacity(self) -> list[JsonObject]:
+        """Return how full every switch's tables are: asked of it, used by what it says, and its limits."""
+        return self.send(native.fabric_capacity())
+
     def fabric_rollouts(self) -> list[JsonObject]:
         """Return all roll-outs that are remembered, the newest first."""
         return self.send(native.fabric_rollouts())

@@ -9,6 +9,7 @@ from weft.controller.leadership import Leadership
 from weft.controller.nova.client import NovaClient
 from weft.controller.nova.events import NovaEvents
 from weft.controller.stuck import StuckPorts
+from weft.fabric.limits import Usage
 from weft.fabric.planned import PlannedSwitch
 from weft.fabric.rollout import Order, Rollout
 from weft.model.errors import Transient
@@ -42,6 +43,10 @@ class Controllers:
     def plans(self) -> Mapping[SwitchName, PlannedSwitch | None]:
         """Return what is to be done on every switch; raise Transient if another process knows that."""
         return self._leading().plans()
+
+    def usages(self) -> Mapping[SwitchName, Usage]:
+        """Return how full each switch says that its tables are; raise Transient if another process knows that."""
+        return self._leading().usages()
 
     async def apply(self, order: Order) -> Rollout:
         """Begin a roll-out of what waits on switches; raise Transient if another process knows it."""

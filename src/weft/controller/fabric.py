@@ -24,6 +24,7 @@ from weft.fabric.carriage import Carried, Element
 from weft.fabric.config import SwitchConfig
 from weft.fabric.gate import Admitted, Approval, Foundation
 from weft.fabric.intent_index import FabricIntent
+from weft.fabric.limits import Usage
 from weft.fabric.plan import Reasons, plan
 from weft.fabric.planned import PlannedSwitch
 from weft.fabric.reasons import reasons
@@ -108,6 +109,12 @@ class FabricController:
     def plans(self) -> dict[SwitchName, PlannedSwitch | None]:
         """Return what is to be done on every switch; see plan_of."""
         return {switch: self.plan_of(switch) for switch in self._workers}
+
+    def usages(self) -> dict[SwitchName, Usage]:
+        """Return how much of each table is in use, by what was last read from each switch."""
+        return {
+            name: worker.observed.facts.usage() for name, worker in self._workers.items() if worker.observed is not None
+        }
 
     async def apply(self, order: Order) -> Rollout:
         """Have what waits on switches made, in a roll-out; return it once it is durable.

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -12,8 +13,10 @@ from weft.api.access import user_of
 from weft.api.answers import JsonAnswer, read_json
 from weft.api.native.inventory import Row, status_wire
 from weft.api.routing import Operation
+from weft.fabric.limits import Resource, Usage, limits_of, model_of
 from weft.fabric.planned import PlannedSwitch, encode_planned
 from weft.fabric.rollout import Order, Rollout
+from weft.intent.leaf_load import leaf_load
 from weft.model.errors import NotFound
 from weft.model.ids import SwitchName
 from weft.store import Kind, Snapshot, Store
@@ -24,6 +27,10 @@ class Fabric(Protocol):
 
     def plans(self) -> Mapping[SwitchName, PlannedSwitch | None]:
         """Return every switch's plan from what was last read of it; None if it was never read. Raises Transient."""
+        ...
+
+    def usages(self) -> Mapping[SwitchName, Usage]:
+        """Return how much of each table is in use, as each switch that was read says it. Raises Transient."""
         ...
 
     async def apply(self, order: Order) -> Rollout:
@@ -40,6 +47,8 @@ class ApplyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether bounds may be gone beyond; who did so is on record."""
 
 
+_COUNTED = frozenset(Resource) - {Resource.ACL_ENTRIES}
+
 NOT_LOOKED_AT: Row = {"state": "pending", "since": None, "reason": "the controller has not looked at it yet"}
 
 
@@ -55,6 +64,7 @@ class FabricPages:
         return [
             Operation("GET", "/v1/fabric/status", self.status),
             Operation("GET", "/v1/fabric/plan", self.plan, by_controllers=True),
+            Operation("GET", "/v1/fabric/capacity", self.capacity, by_controllers=True),
             Operation("POST", "/v1/fabric/apply", self.apply, by_controllers=True),
             Operation("GET", "/v1/fabric/rollouts", self.rollouts),
             Operation("GET", "/v1/fabric/rollouts/{id}", self.rollout),
@@ -69,6 +79,12 @@ class FabricPages:
         """Answer what would be changed on every switch, as steps and as text."""
         del request
         return JsonAnswer({"switches": [_plan(*each) for each in sorted(self._fabric.plans().items())]})
+
+    async def capacity(self, request: Request) -> Response:
+        """Answer how full every switch's tables are: by what is asked of it, by what it says, and what they hold."""
+        del request
+        said = self._fabric.usages()
+        return JsonAnswer({"switches": await self._store.read(partial(_capacity, said=said))})
 
     async def apply(self, request: Request) -> Response:
         """Begin a roll-out of what waits, and answer it."""
@@ -121,6 +137,27 @@ def _statuses(snapshot: Snapshot) -> list[Row]:
         {"switch": switch.name, **(status_wire(known[switch.name]) if switch.name in known else NOT_LOOKED_AT)}
         for switch in snapshot.inventory().switches
     ]
+
+
+def _capacity(snapshot: Snapshot, said: Mapping[SwitchName, Usage]) -> list[Row]:
+    topology = snapshot.topology()
+    rows = []
+    for name in topology.switches:
+        domain, limits = topology.domain_of(name), limits_of(topology, name)
+        asked = leaf_load(snapshot, domain, _COUNTED) if domain is not None else {}
+        model = model_of(topology, name)
+        tables = [
+            {
+                "resource": resource.value,
+                "asked": asked.get(resource),
+                "used": said.get(name, {}).get(resource),
+                "limit": limits.get(resource),
+            }
+            for resource in Resource
+            if resource in asked or resource in limits or resource in said.get(name, {})
+        ]
+        rows.append({"switch": name, "model": model.name if model is not None else None, "tables": tables})
+    return rows
 
 
 def _plan(switch: SwitchName, plan: PlannedSwitch | None) -> Row:

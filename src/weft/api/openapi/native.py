@@ -98,6 +98,26 @@ _ROLLOUT: Schema = {
         },
     },
 }
+_NUMBER: Schema = {"type": ["integer", "null"], "minimum": 0}
+_CAPACITY = many(
+    "switches",
+    {
+        "type": "object",
+        "required": ["switch", "model", "tables"],
+        "properties": {
+            "switch": TEXT,
+            "model": {"type": ["string", "null"]},
+            "tables": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["resource", "asked", "used", "limit"],
+                    "properties": {"resource": TEXT, "asked": _NUMBER, "used": _NUMBER, "limit": _NUMBER},
+                },
+            },
+        },
+    },
+)
 _STAGE: Schema = {
     "type": "object",
     "required": ["id", "name", "stage", "vlan", "vni"],
@@ -173,6 +193,7 @@ PAGES: Mapping[tuple[str, str], Page] = {
         answers={200: many("switches", {"type": "object", "required": ["switch", "state", "since", "reason"]})}
     ),
     ("GET", "/v1/fabric/plan"): Page(answers={200: _PLANS}),
+    ("GET", "/v1/fabric/capacity"): Page(answers={200: _CAPACITY}),
     ("POST", "/v1/fabric/apply"): Page(takes=ApplyRequest, answers={202: one("rollout", _ROLLOUT)}),
     ("GET", "/v1/fabric/rollouts"): Page(answers={200: many("rollouts", _ROLLOUT)}),
     ("GET", "/v1/fabric/rollouts/{id}"): Page(answers={200: one("rollout", _ROLLOUT)}),
