@@ -1,15 +1,21 @@
-"""`python -m bench [fabric] [lab] [spawn] [service]`: all measurements if none is named. Exits with 1 if a target is
+"""`python -m bench [fabric] [lab] [spawn] [faults] [service]`: all measurements if none is named. Exits with 1 if a target is
 missed."""
 
 import asyncio
 import sys
 from pathlib import Path
 
-from bench import fabric, lab, service, spawn
+from bench import fabric, faults, lab, service, spawn
 from bench.report import Figure, print_figures
 
 INVENTORY = Path(__file__).parent.parent / "examples" / "small-dc.toml"
-MEASUREMENTS = {"fabric": fabric.measure, "lab": lab.measure, "spawn": spawn.measure, "service": service.measure}
+MEASUREMENTS = {
+    "fabric": fabric.measure,
+    "lab": lab.measure,
+    "spawn": spawn.measure,
+    "faults": faults.measure,
+    "service": service.measure,
+}
 
 
 async def main(names: list[str]) -> int:
