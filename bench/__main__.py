@@ -1,5 +1,7 @@
-"""`python -m bench [fabric] [lab] [spawn] [faults] [service]`: all measurements if none is named. Exits with 1 if a target is
-missed."""
+"""`python -m bench [fabric] [lab] [spawn] [faults] [service]`: all measurements if none is named.
+
+Exits with 1 if a target is missed.
+"""
 
 import asyncio
 import sys

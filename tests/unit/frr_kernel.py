@@ -67,6 +67,8 @@ class SmallKernel:
                 self.closed.add(int(words[words.index("table") + 1]))
             case ("bridge", "vlan", verb):
                 self._vlan((batch.space, words[3]), verb, words[5:])
+            case ("ip", "ntable", "change"):
+                assert (batch.space, words[words.index("dev") + 1]) in self.links
             case _:
                 raise AssertionError(line)
 

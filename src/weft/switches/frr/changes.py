@@ -20,6 +20,10 @@ DOOMED_GROUP = 2003133044
 """The number of the links' group (IFLA_GROUP) that is deleted; any that nobody else uses."""
 MAX_PREFIXES_KEPT = 8192
 """Addresses whose prefixes are remembered: those of a full leaf, twice."""
+REACHABLE_MS = 5000
+"""How soon the kernel looks for a neighbour of a gateway again, and speaks of it: a zebra that was restarted may have
+missed it until then, and without it no other leaf knows the way back to that host. (Linux: 30 s.)"""
+_NEIGHBOURS = ("arp_cache", "ndisc_cache")
 _DEFAULTS = ("default", "::/0")
 _MASTERS = frozenset({"bridge", "vrf"})
 
@@ -190,6 +194,8 @@ def _settle(link: Link, there: Link | None) -> list[str]:
     lines += _address_lines(link, there)
     if not _comes_up_late(link):
         lines += _up(link, there)
+    if there is None and link.addresses:
+        lines += [f"ntable change name {table} dev {name} base_reachable {REACHABLE_MS}" for table in _NEIGHBOURS]
     return lines
 
 

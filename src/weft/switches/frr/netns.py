@@ -16,7 +16,7 @@ from weft.fabric.config import Attachment, ManagementSegment, Segment, SwitchCon
 from weft.fabric.dialects.frr import Reading
 from weft.switches.frr.changes import is_as_wanted
 from weft.switches.frr.kernel import MARK, OWN_SPACE, VETH_END, Handoffs, Kernel, Link, Space, Wanted, Where
-from weft.switches.frr.readback import DEFAULT_VRF, NEIGHBOUR_SYSCTLS, SYSCTLS, gateway_mac_of, management_of, underlay_of, vnis_of
+from weft.switches.frr.readback import DEFAULT_VRF, SYSCTLS, gateway_mac_of, management_of, underlay_of, vnis_of
 
 MANAGEMENT_BRIDGE = "br-mgmt"
 INTERFACE_NAME_BYTES = 15  # IFNAMSIZ without its closing zero
@@ -25,7 +25,6 @@ FROM_SEGMENT = "from_segment"
 STAYS = ("", 0)
 """Where an entry of the hand-off leads that leaves frames to the switch's own stack."""
 TENANT_SYSCTLS = {
-    **NEIGHBOUR_SYSCTLS,
     "net.ipv4.ip_forward": "1",
     "net.ipv6.conf.all.forwarding": "1",
     "net.ipv6.conf.default.accept_dad": "0",  # the gateway's address is on every leaf: it is a duplicate by design

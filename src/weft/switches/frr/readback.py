@@ -18,12 +18,6 @@ from weft.switches.frr.kernel import OWN_SPACE, Kernel, Link
 DEFAULT_VRF = "default"
 USUAL_MTU_BYTES = 9216
 """What is taken to be the MTU of a fabric about which nothing is known yet."""
-NEIGHBOUR_SYSCTLS = {
-    "net.ipv4.neigh.default.base_reachable_time_ms": "5000",
-    "net.ipv6.neigh.default.base_reachable_time_ms": "5000",
-}
-"""How soon the kernel speaks of a neighbour again: a zebra that was restarted may miss one until then, and without it no
-other leaf has the way back to that host."""
 SYSCTLS = {
     "net.ipv4.ip_forward": "1",
     "net.ipv4.fib_multipath_hash_policy": "1",  # by ports too: VXLAN puts the inner flow there

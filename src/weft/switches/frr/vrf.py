@@ -24,7 +24,6 @@ MANAGEMENT_VLAN = 4094
 HIGHEST_INNER_VLAN = 4093
 SYSCTLS = {
     **readback.SYSCTLS,
-    **readback.NEIGHBOUR_SYSCTLS,
     "net.ipv6.conf.all.forwarding": "1",
     "net.ipv4.conf.all.rp_filter": "0",  # a host's packets may come by another way than the route back to it
     "net.ipv4.conf.default.rp_filter": "0",
