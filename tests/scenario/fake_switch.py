@@ -71,6 +71,8 @@ class FakeSwitch:
         """What it goes back to unless what it has is confirmed."""
         self.others: Mapping[str, FakeSwitch] = {}
         """The switches of its fabric."""
+        self.lost: Callable[[], None] = lambda: None
+        """Tells its driver that the connection is lost."""
         self.calls: list[str] = []
         self.closed = 0
         self.config = SwitchConfig(name=name, underlay=None)
@@ -167,6 +169,9 @@ class FakeDriver:
         if device.undo is None:
             raise Transient(f"{device.name} went back", retry_after_s=1.0)
         device.undo = None
+
+    def watch(self, lost: Callable[[], None]) -> None:
+        self._device.lost = lost
 
     async def close(self) -> None:
         self._device.closed += 1

@@ -400,3 +400,13 @@ async def test_a_day_to_day_change_and_a_first_configuration_need_no_confirmatio
     await world.spawn(net, ("web-1", "node1"))
     await world.settle()
     assert "confirm" not in world.switch("leaf1").calls
+
+
+async def test_a_switch_that_restarts_empty_is_rebuilt_as_soon_as_its_connection_is_lost(world: World) -> None:
+    await with_policy(world, DriftPolicy.REPAIR)
+    device = world.switch("leaf1")
+    before = device.config
+    device.wipe()
+    device.lost()
+    await world.settle()
+    assert device.config == before

@@ -58,6 +58,8 @@ class SwitchReconciler:
         self.switch = switch
         self._connect = connect
         self._driver: SwitchDriver | None = None
+        self.lost: Callable[[], None] = lambda: None
+        """Called when contact with the switch is lost."""
 
     async def observe(self) -> Observed:
         """Read the switch. Raises Transient if it can't be reached, Permanent if it can't be understood."""
@@ -157,6 +159,7 @@ class SwitchReconciler:
         """Return the driver, made when it is first needed: a switch that weft can't speak to fails then, and alone."""
         if self._driver is None:
             self._driver = self._connect()
+            self._driver.watch(lambda: self.lost())
         return self._driver
 
     async def _one_by_one(self, desired: SwitchConfig) -> dict[Element, str]:

@@ -95,6 +95,7 @@ class SwitchWorker:
         self.unconfirmed: tuple[Approval | None, str] | None = None
         """What was approved when contact was lost by a change of the underlay, and how; that is not tried again."""
         self._reconciler = reconciler
+        reconciler.lost = self.kick  # it may have restarted, or be gone
         self._around = around
         self._clock = clock
         self._io_slots = io_slots

@@ -1,5 +1,6 @@
 """What every switch driver does, and the choice of one by the switch's dialect."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -66,6 +67,10 @@ class SwitchDriver(Protocol):
 
     async def confirm(self) -> None:
         """Have what was applied stay, over a new connection. Raise Transient if the switch went back already."""
+        ...
+
+    def watch(self, lost: Callable[[], None]) -> None:
+        """Have `lost` called whenever a connection that stood is lost: the switch may have restarted."""
         ...
 
     async def close(self) -> None:

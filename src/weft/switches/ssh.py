@@ -13,7 +13,7 @@ from weft.switches import guard
 from weft.switches.driver import DriverSettings
 
 CONNECT_TIMEOUT_S = 5.0
-KEEPALIVE_S = 5.0
+KEEPALIVE_S = 2.0
 KEEPALIVE_MISSES = 3
 SCRIPT_TIMEOUT_S = 60.0
 RETRY_AFTER_S = 1.0
@@ -48,6 +48,8 @@ class SshSession:
         self._connection: asyncssh.SSHClientConnection | None = None
         self._pinned: bytes | None = None
         self._lock = asyncio.Lock()
+        self.lost: Callable[[], None] = lambda: None
+        """Called when a connection is lost that nobody gave up."""
 
     @property
     def is_connected(self) -> bool:
@@ -106,8 +108,8 @@ class SshSession:
                     self._port,
                     username=self._settings.user,
                     client_keys=[str(self._settings.key_file)],
-                    client_factory=lambda: _HostKeys(self._known),
-                    known_hosts=b"",  # asks the client: see _HostKeys
+                    client_factory=lambda: _Client(self._known, self._was_lost),
+                    known_hosts=b"",  # asks the client: see _Client
                     agent_path=None,
                     config=[],
                     keepalive_interval=KEEPALIVE_S,
@@ -157,6 +159,12 @@ class SshSession:
         log.info("switch_host_key_recorded", switch=self._switch, host=self._host)
         return True
 
+    def _was_lost(self, connection: asyncssh.SSHClientConnection | None) -> None:
+        if connection is not None and connection is self._connection:
+            self._connection = None
+            log.info("switch_connection_lost", switch=self._switch, host=self._host)
+            self.lost()
+
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -169,11 +177,24 @@ class SshSession:
         )
 
 
-class _HostKeys(asyncssh.SSHClient):
-    """Decides about a switch's host key, given in OpenSSH's form; asyncssh asks as its own list of hosts is empty."""
+class _Client(asyncssh.SSHClient):
+    """Decides about a switch's host key, given in OpenSSH's form; asyncssh asks as its own list of hosts is empty. Tells
+    when the connection is lost."""
 
-    def __init__(self, known: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, known: Callable[[bytes], bool], lost: Callable[[asyncssh.SSHClientConnection | None], None]
+    ) -> None:
         self._known = known
+        self._lost = lost
+        self._connection: asyncssh.SSHClientConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        """Remember whose connection it is."""
+        self._connection = conn
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell it."""
+        self._lost(self._connection)
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Accept the key that is known, or a first one."""

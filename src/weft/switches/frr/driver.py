@@ -1,7 +1,7 @@
 """The driver of FRR switches: observe, plan's apply, over one SSH connection and two scripts."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -136,6 +136,10 @@ class FrrDriver:
         """Have what was applied stay: by a new connection, since an old one may outlive what it came by."""
         await self._session.close()
         self._check(await self._session.write(guard.confirm() + scripts.save()))
+
+    def watch(self, lost: Callable[[], None]) -> None:
+        """Have `lost` called whenever a connection that stood is lost."""
+        self._session.lost = lost
 
     async def close(self) -> None:
         """Give the connection up."""

@@ -1,5 +1,7 @@
 """The driver of Linux switches that switch VLANs: observe, plan's apply, over one SSH connection and two scripts."""
 
+from collections.abc import Callable
+
 import structlog
 
 from weft.fabric.config import SwitchConfig
@@ -72,6 +74,10 @@ class OpenVswitchDriver:
 
     async def confirm(self) -> None:
         """Do nothing: what was applied stays."""
+
+    def watch(self, lost: Callable[[], None]) -> None:
+        """Have `lost` called whenever a connection that stood is lost."""
+        self._session.lost = lost
 
     async def close(self) -> None:
         """Give the connection up."""
