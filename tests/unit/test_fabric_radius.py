@@ -48,7 +48,7 @@ def test_one_path_alone_takes_whole_parts_along() -> None:
 
 def test_the_worst_of_each_role_comes_first_unless_every_one_is_asked_for() -> None:
     topology = example("vlan-dc")
-    assert [each.role for each in radii(topology)][0] == "core"
+    assert radii(topology)[0].role == "core"
     assert len(radii(topology)) == len({(each.kind, each.role) for each in radii(topology)})
     assert len(radii(topology, every=True)) == 8 + 15
 

@@ -155,11 +155,14 @@ class SwitchReconciler:
         if self._driver is not None:
             await self._driver.close()
 
+    def _tell(self) -> None:
+        self.lost()
+
     def _connected(self) -> SwitchDriver:
         """Return the driver, made when it is first needed: a switch that weft can't speak to fails then, and alone."""
         if self._driver is None:
             self._driver = self._connect()
-            self._driver.watch(lambda: self.lost())
+            self._driver.watch(self._tell)
         return self._driver
 
     async def _one_by_one(self, desired: SwitchConfig) -> dict[Element, str]:

@@ -178,8 +178,10 @@ class SshSession:
 
 
 class _Client(asyncssh.SSHClient):
-    """Decides about a switch's host key, given in OpenSSH's form; asyncssh asks as its own list of hosts is empty. Tells
-    when the connection is lost."""
+    """Decides about a switch's host key, given in OpenSSH's form; asyncssh asks as its own list of hosts is empty.
+
+    And it tells when the connection is lost.
+    """
 
     def __init__(
         self, known: Callable[[bytes], bool], lost: Callable[[asyncssh.SSHClientConnection | None], None]
