@@ -9,6 +9,7 @@ import pytest
 from fabric_world import World, small_dc
 from msgspec.structs import replace
 
+from weft.controller.rollouts import LOOK_EVERY_S
 from weft.fabric.config import SwitchConfig, Underlay
 from weft.fabric.gate import MUCH
 from weft.fabric.risk import RiskLevel
@@ -71,8 +72,8 @@ async def asked(world: World, switch: str) -> None:
     """Let time pass until something is asked of a switch that does not answer."""
     while not world.switch(switch).asked.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(world.switch(switch).asked.wait(), 0.05)
-        world.clock.advance_to_next()
+            await asyncio.wait_for(world.switch(switch).asked.wait(), 0.2)
+        world.clock.advance(LOOK_EVERY_S)
 
 
 async def test_the_underlay_waits_while_ports_come_and_go(world: World) -> None:
