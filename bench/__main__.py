@@ -1,4 +1,4 @@
-"""`python -m bench [fabric] [lab] [spawn] [faults] [service]`: all measurements if none is named.
+"""`python -m bench [fabric] [lab] [spawn] [binds] [faults] [service]`: all measurements if none is named.
 
 Exits with 1 if a target is missed.
 """
@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from bench import fabric, faults, lab, service, spawn
+from bench import binds, fabric, faults, lab, service, spawn
 from bench.report import Figure, print_figures
 
 INVENTORY = Path(__file__).parent.parent / "examples" / "small-dc.toml"
@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "fabric": fabric.measure,
     "lab": lab.measure,
     "spawn": spawn.measure,
+    "binds": binds.measure,
     "faults": faults.measure,
     "service": service.measure,
 }

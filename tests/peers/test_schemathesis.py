@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 import schemathesis
 import uvicorn
-from api_server import EXAMPLE
+from api_server import EXAMPLE, StillFabric
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode, checks
 
 from weft.api.app import Api
+from weft.fabric.rollout import Order, Rollout
+from weft.model.errors import Conflict
 from weft.store import Store
 
 EXAMPLES = {GenerationMode.POSITIVE: 12, GenerationMode.NEGATIVE: 5}
@@ -38,6 +40,14 @@ TRUE = [
 ]
 
 
+class NobodysFabric(StillFabric):
+    """A fabric on which nothing waits."""
+
+    async def apply(self, order: Order) -> Rollout:
+        """Refuse, as one with nothing to apply does."""
+        raise Conflict("nothing waits to be applied", kind="NothingToApply")
+
+
 @dataclass(frozen=True)
 class Served:
     """A server in a thread of its own, on a real socket, and what there is in it."""
@@ -54,7 +64,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
     async def serve() -> None:
         store = await Store.open(f"sqlite:///{folder / 'weft.db'}")
-        api = Api(store, dict)
+        api = Api(store, NobodysFabric())
         config = uvicorn.Config(
             api.app, port=0, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
         )

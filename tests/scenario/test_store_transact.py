@@ -60,7 +60,7 @@ async def test_concurrent_work_shares_a_commit(tmp_path: Path, monkeypatch: pyte
         before = w.store.revision
         go = await hold(w)
         waiting = [asyncio.ensure_future(w.port(network.id)) for _ in range(50)]
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.1)  # all of them are asked for
         go.set()
         views = await asyncio.gather(*waiting)
         assert groups[-1] == 50

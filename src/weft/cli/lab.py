@@ -27,6 +27,7 @@ lab_file = click.argument("file", type=click.Path(path_type=Path))
         ("weft lab exec leaf1 vtysh -c 'show evpn vni'", "A command on a switch; or on a node, or in an instance."),
         ("weft port create web --name web-1 --node node1", "A port, as a cloud's software makes it;"),
         ("weft lab instance add web-1", "and the instance, as a hypervisor makes it."),
+        ("weft lab generate --spines 4 --leaves 16 >big.toml", "The file of a bigger one."),
         ("weft lab kill leaf1/bgpd", "A fault; see `weft lab status` for what can be killed."),
         ("weft lab down", "Removes every trace, also of a lab that was killed."),
     ),
@@ -57,6 +58,17 @@ def up(file: Path, as_json: bool) -> None:
         Output(as_json=True).json({"id": built.id, "up_after_s": built.up_after_s, "milestones": milestones})
         return
     click.echo(f"the lab is up after {progress.elapsed_s:.1f} s; `weft lab status` shows it, `weft status` its server")
+
+
+@lab.command()
+@click.option("--spines", type=int, default=4, show_default=True)
+@click.option("--leaves", type=int, default=16, show_default=True)
+@click.option("--nodes", type=int, default=1, show_default=True, help="Nodes on each leaf.")
+def generate(spines: int, leaves: int, nodes: int) -> None:
+    """Print the FILE of a spine-leaf data centre of any size."""
+    from weft.lab.generate import spine_leaf  # noqa: PLC0415
+
+    click.echo(spine_leaf(spines, leaves, nodes_per_leaf=nodes), nl=False)
 
 
 @lab.command()
