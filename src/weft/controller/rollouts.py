@@ -185,8 +185,9 @@ class Rollouts:
         if not lacks and approval is not None:
             return await self._step(rollout, target, TargetState.VERIFIED, self._gate.bounded(approval))
         worker = self._workers.get(target.switch)
-        went_back = worker is not None and worker.unconfirmed == (self._gate.approval(target.switch), lacks)
-        if self._clock.now() - target.since < rollout.verify_s and not went_back:
+        lost = worker.lost_by(approval) if worker is not None else ""
+        lacks = lost or lacks
+        if self._clock.now() - target.since < rollout.verify_s and not lost:
             if worker is not None and worker.is_idle:
                 worker.kick()
             return rollout
@@ -207,8 +208,7 @@ class Rollouts:
         if worker is None:
             return "the switch is not in the inventory any more"
         if worker.observed is None or worker.carried is None:
-            lost = worker.unconfirmed[1] if worker.unconfirmed is not None else worker.trouble
-            return lost or "it was not read since it was changed"
+            return worker.trouble or "it was not read since it was changed"
         if worker.refused:
             return "it refused " + ", ".join(worker.refused.values())
         if worker.done_for is None or worker.done_for[1] != self._gate.approval(target.switch):

@@ -92,7 +92,7 @@ class SwitchWorker:
         self.done_for: tuple[SwitchConfig, Approval | None] | None = None
         """What the switch was last brought to, as far as it was admitted, and what was approved then; None while
         that is not known."""
-        self.unconfirmed: tuple[Approval | None, str] | None = None
+        self._unconfirmed: tuple[Approval | None, str] | None = None
         """What was approved when contact was lost by a change of the underlay, and how; that is not tried again."""
         self._reconciler = reconciler
         reconciler.lost = self.kick  # it may have restarted, or be gone
@@ -129,6 +129,10 @@ class SwitchWorker:
     async def idle(self) -> None:
         """Return when the worker waits: for a change, or for its next attempt."""
         await self._idle.wait()
+
+    def lost_by(self, approval: Approval | None) -> str:
+        """Return how contact was lost by what was approved; empty if it was not."""
+        return self._unconfirmed[1] if self._unconfirmed is not None and self._unconfirmed[0] == approval else ""
 
     def remember(self, status: SwitchStatus) -> None:
         """Take over what was known of drift before this worker began."""
@@ -181,7 +185,7 @@ class SwitchWorker:
                     aim = (desired, self._around.approval(self.switch))
                 ended = await self._reconcile(self.observed, admitted.config)
         except Unconfirmed as error:
-            self.unconfirmed = (self._around.approval(self.switch), error.message)
+            self._unconfirmed = (self._around.approval(self.switch), error.message)
             return self._failed(SwitchState.UNREACHABLE, error.message)
         except Transient as error:
             return self._failed(SwitchState.UNREACHABLE, error.message)
@@ -194,8 +198,8 @@ class SwitchWorker:
 
     def _not_twice(self, approval: Approval | None) -> None:
         """Raise Transient if what is approved has cut contact before."""
-        if self.unconfirmed is not None and self.unconfirmed[0] == approval:
-            raise Transient(self.unconfirmed[1], retry_after_s=RESYNC_S)
+        if lost := self.lost_by(approval):
+            raise Transient(lost, retry_after_s=RESYNC_S)
 
     def _heed(self, approval: Approval | None) -> None:
         """Keep drift no longer that a human has decided on since it was found."""
@@ -232,7 +236,7 @@ class SwitchWorker:
         self.carried = self._left_as = Carried(ended.observed.config)
         self.refused = ended.refused
         self.hopeless = self._half_applied = False
-        self.unconfirmed = None
+        self._unconfirmed = None
         self.trouble = ""
         self.done_for = None if ended.left and not ended.refused else aim
         self._failures = self._failures + 1 if self.done_for is None else 0
