@@ -5,6 +5,7 @@ with all that the port needs. At once: how many times the leaf is written, by th
 """
 
 import asyncio
+import json
 import time
 from itertools import cycle
 from pathlib import Path
@@ -24,7 +25,7 @@ from weft.protocol.port import PortStatus
 NODES = ("node1", "node2", "node3")
 RATE = 50
 STEADY = 500
-STEADY_NETWORKS = 25
+STEADY_NETWORKS = 10
 AT_ONCE = 1000
 AT_ONCE_NETWORKS = 50
 CONNECTIONS = 32
@@ -120,4 +121,5 @@ def _up_at(port: PortStatus) -> float:
 
 def _pushes(switch: str) -> int:
     log = (LAB_DIR / state.load().server / "server.log").read_text()
-    return sum("plan_applied" in line and f"switch={switch}" in line for line in log.splitlines())
+    said = [json.loads(line) for line in log.splitlines() if '"plan_applied"' in line]
+    return sum(each["switch"] == switch for each in said)
