@@ -13,17 +13,17 @@ from hypothesis import settings
 T = TypeVar("T")
 
 THOROUGH = os.environ.get("WEFT_TESTS") == "thorough"
-SAMPLE = 5
+SAMPLE = 10
 """One of so many cases is in the sample."""
 
 settings.register_profile("thorough", deadline=None)
-settings.register_profile("sample", deadline=None, max_examples=25)
+settings.register_profile("sample", deadline=None, max_examples=12)
 settings.load_profile("thorough" if THOROUGH else "sample")
 
 
 def examples(count: int) -> int:
     """Return how many examples to try where `count` are wanted."""
-    return count if THOROUGH else max(10, count // SAMPLE)
+    return count if THOROUGH else max(8, count // SAMPLE)
 
 
 def some(cases: Iterable[T]) -> list[T]:
