@@ -1,7 +1,6 @@
 """A switch that guards itself: it undoes what cuts its controller off, and follows no controller that was deposed."""
 
 import ipaddress
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +17,7 @@ from weft.switches import ssh
 
 CONTROLLER = ipaddress.IPv4Address("192.168.78.1")
 WITHIN_S = 6.0
+TIMERS = "pgrep -f [c]onfirm/timer || true"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_change_that_is_confirmed_stays(fabric: FrrFabric) -> None:
     seen = fabric.observe("leaf1")
     assert (seen.config, seen.facts.is_confirmed) == (wanted, False)
     fabric.run(driver.confirm())
-    time.sleep(WITHIN_S + 0.5)
+    until("its timer has run out", lambda: not fabric.on("leaf1", "bash", "-c", TIMERS), WITHIN_S + 3)
     seen = fabric.observe("leaf1")
     assert (seen.config, seen.facts.is_confirmed) == (wanted, True)
     fabric.take(bare("leaf1"))

@@ -62,7 +62,7 @@ class SaidSession:
         self.scripts.append(script)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
-    async def write(self, script: str) -> Finished:
+    async def write(self, script: str, *, once: bool = False) -> Finished:
         return await self.run(script)
 
     async def close(self) -> None:

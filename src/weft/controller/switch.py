@@ -86,10 +86,22 @@ class SwitchReconciler:
             changed = driver.apply(steps, desired, observed, confirm_within_s=CONFIRM_WITHIN_S)
             await self._within(CONFIRM_WITHIN_S, changed)
         except Transient as error:
-            if time.monotonic() - began_s < CONFIRM_WITHIN_S and await self._is_reached():
-                raise
+            if await self._is_reached() and time.monotonic() - began_s < CONFIRM_WITHIN_S:
+                raise  # it is reached, and has not gone back: it was too early for that
             raise self._unconfirmed(error) from None
+        await self._read_back(desired)
         await self.confirm(desired)
+
+    async def _read_back(self, desired: SwitchConfig) -> None:
+        """Raise Unconfirmed if the switch is not reached any more, Transient if it does not show its new foundation."""
+        try:
+            observed = await self.observe()
+        except Transient as error:
+            raise self._unconfirmed(error) from None
+        shown = replace(observed.config, gateway_mac=desired.gateway_mac)  # a MAC address shows with the first gateway
+        if not same(foundation(shown), foundation(desired)):
+            message = f"switch {self.switch} does not show its new underlay yet, and is not held to it"
+            raise Transient(message, retry_after_s=RETRY_AFTER_S)
 
     async def confirm(self, desired: SwitchConfig) -> None:
         """Have what is on the switch stay there. Raises Unconfirmed if it is not reached, or went back already."""

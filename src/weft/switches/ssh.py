@@ -56,23 +56,24 @@ class SshSession:
         """Tell whether a connection is open, as far as is known."""
         return self._connection is not None
 
-    async def run(self, script: str) -> Finished:
+    async def run(self, script: str, *, once: bool = False) -> Finished:
         """Run a script by the switch's bash and return how it ended; connect first if that is needed.
 
-        A connection that turns out to be dead is made again, and the script is run again, once.
+        A connection that turns out to be dead is made again, and the script is run again; not if it may run only
+        `once`, since it may be what cut the connection.
         """
         async with self._lock:
-            if self._connection is not None:
-                with contextlib.suppress(_ConnectionLost):
-                    return await self._run(self._connection, script)
             try:
+                if self._connection is not None:
+                    with contextlib.nullcontext() if once else contextlib.suppress(_ConnectionLost):
+                        return await self._run(self._connection, script)
                 return await self._run(await self._connect(), script)
             except _ConnectionLost as lost:
                 raise self._unreachable(str(lost)) from None
 
-    async def write(self, script: str) -> Finished:
+    async def write(self, script: str, *, once: bool = False) -> Finished:
         """Run a script that changes the switch, if no later leader was there, and no other script is at it."""
-        return self._unfenced(await self.run(f"{self._fence}\n{script}"))
+        return self._unfenced(await self.run(f"{self._fence}\n{script}", once=once))
 
     async def _run(self, connection: asyncssh.SSHClientConnection, script: str) -> Finished:
         try:
@@ -141,6 +142,7 @@ class SshSession:
 
     def _unfenced(self, done: Finished) -> Finished:
         if done.status == guard.FENCED_STATUS and (reason := guard.fenced_by(done.errors)) is not None:
+            self._drop()
             raise Transient(f"switch {self._switch} refuses this controller: {reason}", retry_after_s=RETRY_AFTER_S)
         return done
 

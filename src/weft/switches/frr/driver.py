@@ -109,11 +109,12 @@ class FrrDriver:
             gone_vrfs=_gone_vrf_devices(seen, wanted),
             saves=confirm_within_s is None,
         )
-        if confirm_within_s is not None and seen.config.underlay is not None:
+        undoable = confirm_within_s is not None and seen.config.underlay is not None
+        if confirm_within_s is not None and undoable:
             script = guard.to_be_confirmed(script, self._undo(layout, seen, desired, wanted), confirm_within_s)
         self._like = desired
         log.debug("switch_apply", switch=self._name, steps=len(plan.steps), confirm_within_s=confirm_within_s)
-        self._check(await self._session.write(script))
+        self._check(await self._session.write(script, once=undoable))
 
     def _undo(self, layout: Layout, seen: FrrObserved, desired: SwitchConfig, wanted: Wanted) -> str:
         """Return the script that gives the switch its former foundation back, once it is what is desired."""
