@@ -421,3 +421,17 @@ async def test_a_switch_that_restarts_empty_is_rebuilt_as_soon_as_its_connection
     device.lost()
     await world.settle()
     assert device.config == before
+
+
+async def test_a_switch_that_goes_and_comes_again_is_a_new_one(world: World) -> None:
+    world.start()
+    await world.settle()
+    dc = small_dc()
+    fewer = tuple(each for each in dc.switches if each.name != "spine2")
+    links = tuple(each for each in dc.links if "spine2" not in {each.a.device, each.b.device})
+    await world.put_inventory(replace(dc, switches=fewer, links=links))
+    await world.settle()
+    world.switch("spine2").wipe()
+    await world.put_inventory(other_mtu(dc))
+    await world.settle()
+    assert underlay(world, "spine2").mtu_bytes == MTU

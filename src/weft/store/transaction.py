@@ -344,7 +344,8 @@ class Transaction(Piece):
         self._note(Kind.SWITCH_STATUS, status.switch)
 
     def forget_switch(self, switch: SwitchName) -> None:
-        """Drop what was known of a switch that is no more."""
+        """Drop what was known of a switch that is no more, and what was approved for it: one that comes is another."""
+        self.delete_record(Kind.APPROVAL, switch)
         self._delete(t.switch_statuses, switch)
         self._note(Kind.SWITCH_STATUS, switch, Op.DELETE)
 
