@@ -5,7 +5,8 @@ own: the next test that takes `lab` gets a new one. After the last test there is
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from running_lab import EXAMPLE, Lab, weft
@@ -44,3 +45,18 @@ def no_lab(machine: None) -> Iterator[None]:
     weft("lab", "down")
     yield
     weft("lab", "down")
+
+
+@pytest.fixture
+def running(no_lab: None) -> Iterator[Callable[[Path], Lab]]:
+    """Builds a lab of another file; afterwards there is none."""
+    made: list[Lab] = []
+
+    def build(file: Path) -> Lab:
+        weft("lab", "up", str(file))
+        made.append(Lab())
+        return made[-1]
+
+    yield build
+    for lab in made:
+        lab.client.close()

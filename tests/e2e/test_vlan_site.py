@@ -1,8 +1,9 @@
 """The three-layer site of VLANs, end to end; and a network taken from there to spine-leaf while its pings go on."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from running_lab import ROOT, Lab, until, weft
@@ -15,21 +16,6 @@ WEB, DB = "10.1.1.0/24", "10.1.2.0/24"
 PINGS = 1000
 MOST_LOST = 100
 """Of 1,000 pings at 20 ms, over two live migrations and two changes of who carries the network."""
-
-
-@pytest.fixture
-def running(no_lab: None) -> Iterator[Callable[[object], Lab]]:
-    """Builds a lab of a file."""
-    made: list[Lab] = []
-
-    def build(file: object) -> Lab:
-        weft("lab", "up", str(file))
-        made.append(Lab())
-        return made[-1]
-
-    yield build
-    for lab in made:
-        lab.client.close()
 
 
 def network(lab: Lab, name: str, cidr: str, router: str, **fields: object) -> str:
@@ -53,7 +39,7 @@ def ttl(lab: Lab, name: str, address: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def test_tenants_of_a_vlan_site_reach_their_own_over_the_core_and_nobody_else(running: Callable[[object], Lab]) -> None:
+def test_tenants_of_a_vlan_site_reach_their_own_over_the_core_and_nobody_else(running: Callable[[Path], Lab]) -> None:
     lab = running(VLAN_DC)
     for tenant in ("red", "blue"):
         router = str(lab.client.routers.create({"name": tenant})["id"])
@@ -75,7 +61,7 @@ def test_tenants_of_a_vlan_site_reach_their_own_over_the_core_and_nobody_else(ru
         assert "nothing to do" in lab.client.fabric_plan()["switches"][0]["text"], core
 
 
-def test_a_network_goes_from_vlan_to_vxlan_while_its_instances_talk(running: Callable[[object], Lab]) -> None:
+def test_a_network_goes_from_vlan_to_vxlan_while_its_instances_talk(running: Callable[[Path], Lab]) -> None:
     lab = running(VLAN_TO_VXLAN)
     router = str(lab.client.routers.create({"name": "red"})["id"])
     web = network(lab, "web", WEB, router, **{"provider:network_type": "vlan"})

@@ -35,7 +35,7 @@ class Breach(StrEnum):
     """Two networks of a tenant claim the same addresses, or a gateway is not the same everywhere."""
 
 
-class Finding(msgspec.Struct, frozen=True, order=True):
+class Violation(msgspec.Struct, frozen=True, order=True):
     """Something that a configuration of the fabric does wrong."""
 
     breach: Breach
@@ -107,18 +107,18 @@ def islands_of(configs: Configs) -> Islands:
     return islands
 
 
-def check(configs: Configs) -> list[Finding]:
+def check(configs: Configs) -> list[Violation]:
     """Return what is wrong with who reaches whom in a fabric: leaks and clashes."""
     return [*_first(_leaks(configs)), *_first(_clashes(configs))]
 
 
-def check_change(before: Configs, after: Configs) -> list[Finding]:
+def check_change(before: Configs, after: Configs) -> list[Violation]:
     """Return what a change would do wrong: leaks and clashes that are new, and losses."""
     old = set(check(before))
-    return [*(finding for finding in check(after) if finding not in old), *_first(_losses(before, after))]
+    return [*(each for each in check(after) if each not in old), *_first(_losses(before, after))]
 
 
-def _leaks(configs: Configs) -> Iterator[Finding]:
+def _leaks(configs: Configs) -> Iterator[Violation]:
     """Yield the islands that hold segments of more than one tenant."""
     islands = islands_of(configs)
     tenants: dict[object, dict[str, tuple[SwitchName, Segment]]] = defaultdict(dict)
@@ -129,10 +129,10 @@ def _leaks(configs: Configs) -> Iterator[Finding]:
     for found in tenants.values():
         for (one, a), (other, b) in pairwise(sorted(found.items())):
             how = f"{one} by vni {a[1].vni} on {a[0]}, {other} by vni {b[1].vni} on {b[0]}"
-            yield Finding(Breach.LEAK, f"vrf {one} and vrf {other} reach each other ({how})")
+            yield Violation(Breach.LEAK, f"vrf {one} and vrf {other} reach each other ({how})")
 
 
-def _clashes(configs: Configs) -> Iterator[Finding]:
+def _clashes(configs: Configs) -> Iterator[Violation]:
     segments: dict[str, dict[int, Segment]] = defaultdict(dict)
     macs: dict[str, SwitchName] = {}
     for name, config in configs.items():
@@ -140,12 +140,12 @@ def _clashes(configs: Configs) -> Iterator[Finding]:
         for segment in routed:
             known = segments[str(segment.vrf)].setdefault(segment.vni, segment)
             if known.gateways != segment.gateways:
-                yield Finding(Breach.CLASH, f"vni {segment.vni} has other gateways on {name} than on other leaves")
+                yield Violation(Breach.CLASH, f"vni {segment.vni} has other gateways on {name} than on other leaves")
         if routed:
             macs.setdefault(config.gateway_mac, name)
     if len(macs) > 1:
         named = ", ".join(f"{mac} on {name}" for mac, name in sorted(macs.items()))
-        yield Finding(Breach.CLASH, f"the gateways' MAC address is not the same everywhere: {named}")
+        yield Violation(Breach.CLASH, f"the gateways' MAC address is not the same everywhere: {named}")
     for vrf, found in segments.items():
         prefixes = sorted(
             (gateway.version, int(gateway.network.network_address), gateway, vni)
@@ -154,10 +154,10 @@ def _clashes(configs: Configs) -> Iterator[Finding]:
         )
         for (*_, a, one), (*_, b, other) in pairwise(prefixes):
             if one != other and overlap(a.network, b.network):
-                yield Finding(Breach.CLASH, f"vrf {vrf}: vni {one} and vni {other} both have {b.network}")
+                yield Violation(Breach.CLASH, f"vrf {vrf}: vni {one} and vni {other} both have {b.network}")
 
 
-def _losses(before: Configs, after: Configs) -> Iterator[Finding]:
+def _losses(before: Configs, after: Configs) -> Iterator[Violation]:
     """Yield pairs of endpoints of a tenant that are there before and after, and reached each other only before.
 
     Whom an endpoint shall reach is what the change makes it: a network that goes to another router loses nothing.
@@ -174,7 +174,7 @@ def _losses(before: Configs, after: Configs) -> Iterator[Finding]:
         first = endpoints[0]
         for other in endpoints[1:]:
             if new.of(other) != new.of(first):
-                yield Finding(Breach.LOSS, f"{_named(first)} and {_named(other)} would not reach each other any more")
+                yield Violation(Breach.LOSS, f"{_named(first)} and {_named(other)} would not reach each other any more")
 
 
 def _tenants(config: SwitchConfig) -> dict[int, str | None]:
@@ -193,5 +193,5 @@ def _named(endpoint: Endpoint) -> str:
     return f"{switch}:{attachment.interface}{vlan} (vni {attachment.vni})"
 
 
-def _first(found: Iterable[Finding]) -> list[Finding]:
+def _first(found: Iterable[Violation]) -> list[Violation]:
     return sorted(set(found))[:MAX_FOUND]
