@@ -28,6 +28,7 @@ lab_file = click.argument("file", type=click.Path(path_type=Path))
         ("weft port create web --name web-1 --node node1", "A port, as a cloud's software makes it;"),
         ("weft lab instance add web-1", "and the instance, as a hypervisor makes it."),
         ("weft lab generate --spines 4 --leaves 16 >big.toml", "The file of a bigger one."),
+        ("weft lab hops", "What a packet passes between two networks of a node, beside the classic design."),
         ("weft lab kill leaf1/bgpd", "A fault; see `weft lab status` for what can be killed."),
         ("weft lab down", "Removes every trace, also of a lab that was killed."),
     ),
@@ -150,6 +151,43 @@ def demo(file: Path, keep: bool) -> None:
 
     if not asyncio.run(run(file, keep=keep)):
         sys.exit(1)
+
+
+@lab.command()
+@click.argument("instances", metavar="[ONE OTHER]", nargs=-1)
+@click.option("--node", help="Where to compare; the first OVS node, if left out.")
+@json_option
+def hops(instances: tuple[str, ...], node: str | None, as_json: bool) -> None:
+    """Follow a packet from instance ONE to OTHER through the live system, device by device, and count the hops.
+
+    Without instances: between two networks of one node, as weft plugs instances and as the classic design does, with a
+    Linux bridge for each; what that needs is made and removed again. Every device that a packet passes is one hop; what
+    a simulated switch has inside is shown, and not counted.
+    """
+    from weft.cli.lab_view import path_json, print_comparison, print_path  # noqa: PLC0415
+    from weft.lab import state  # noqa: PLC0415
+    from weft.lab.hops import Measured, compare, measure  # noqa: PLC0415
+
+    if instances and (len(instances) != 2 or node):
+        raise click.UsageError("give two instances, or none (then --node may say where to compare)")
+    measured: list[Measured] = []
+
+    async def work(client: "AsyncClient") -> None:
+        place = node or next(iter(state.load().ovs_nodes), "")
+        measured.extend(await compare(client, place))
+
+    if instances:
+        measured.append(asyncio.run(measure(*instances)))
+    else:
+        _with_client(work)
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json([path_json(each) for each in measured])
+    elif instances:
+        print_path(output, measured[0])
+        output.line(f"ping: p50 {measured[0].latency.p50_ms:.3f} ms, p99 {measured[0].latency.p99_ms:.3f} ms")
+    else:
+        print_comparison(output, measured)
 
 
 @lab.group(

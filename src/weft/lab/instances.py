@@ -31,12 +31,13 @@ ANNOUNCE_AT_S = (0.0, 0.05, 0.15, 0.3, 0.55)
 """When an arrival is announced, as QEMU does after a migration: the first may come before the network is ready."""
 
 
-async def plug(node: str, vnic: Vnic) -> Instance:
+async def plug(node: str, vnic: Vnic, *, hybrid: bool = False) -> Instance:
     """Start an instance on a node: namespace, NIC and its place in br-int; return it when its device is plugged.
 
-    If that fails, nothing is left of it."""
+    `hybrid` puts a Linux bridge of its own between its device and br-int, which weft itself never needs: it is the
+    classic design, to compare with. If that fails, nothing is left of it."""
     lab = state.load()
-    instance = _placed(lab, node, vnic)
+    instance = _placed(lab, node, vnic, hybrid=hybrid)
     with state.changing() as draft:  # marked before it is made
         _refuse_doubles(draft.state, instance)
         if instance.device is not None:
@@ -47,7 +48,9 @@ async def plug(node: str, vnic: Vnic) -> Instance:
             await _dress_bare_metal(lab, instance)
         else:
             await ip_batch([f"netns add {instance.namespace}", _veth(instance, node, GUEST_INTERFACE)])
-            await asyncio.gather(_dress(instance), ovs.add_port(node, instance.device, instance.port_id, instance.mac))
+            await ip_batch(_bridge(instance), namespace=namespace_of(node))
+            plugged = _plugged(instance)
+            await asyncio.gather(_dress(instance), ovs.add_port(node, plugged, instance.port_id, instance.mac))
     except BaseException:
         await unplug(instance.name)
         raise
@@ -63,8 +66,12 @@ async def unplug(name: str) -> None:
         await ip_batch([f"address flush dev {_interface(lab, instance)}"], namespace=instance.namespace)
     else:
         for node in filter(None, (instance.node, instance.moving_to)):
-            await ovs.delete_port(node, instance.device)
+            await ovs.delete_port(node, _plugged(instance))
         await namespaces.delete([instance.namespace])
+        if instance.hybrid:
+            with contextlib.suppress(Permanent):  # it may never have been made
+                bridge, inner, _ = _hybrid(instance)
+                await ip_batch([f"link del {inner}", f"link del {bridge}"], namespace=namespace_of(instance.node))
     with state.changing() as draft:
         if instance.device is not None:
             draft.remove_namespace(instance.namespace)
@@ -82,6 +89,8 @@ async def move(name: str, node: str, ready: Callable[[], Awaitable[object]]) -> 
     old = find(lab, name)
     if old.device is None:
         raise Invalid(f"instance {name} is the bare-metal server {old.node}: it cannot move")
+    if old.hybrid:
+        raise Invalid(f"instance {name} has a Linux bridge of its own, to compare paths with: it cannot move")
     if node == old.node:
         raise Conflict(f"instance {name} is on {node} already")
     _refuse_no_ovs(lab, node)
@@ -133,10 +142,12 @@ def find(lab: LabState, name: str) -> Instance:
     raise NotFound(f"the lab has no instance '{name}' (instances: {known})")
 
 
-def _placed(lab: LabState, node: str, vnic: Vnic) -> Instance:
+def _placed(lab: LabState, node: str, vnic: Vnic, *, hybrid: bool) -> Instance:
     if node not in lab.nics:
         raise NotFound(f"the lab has no node '{node}' (nodes: {', '.join(lab.nics)})")
     bare = node not in lab.ovs_nodes
+    if bare and hybrid:
+        raise Invalid(f"{node} is bare metal: it has no br-int that a Linux bridge could stand in front of")
     if not bare and ("/" in vnic.name or vnic.name.startswith(".")):
         raise Invalid(f"'{vnic.name}' cannot name an instance: a namespace's name has no '/' and no dot in front")
     return Instance(
@@ -149,6 +160,7 @@ def _placed(lab: LabState, node: str, vnic: Vnic) -> Instance:
         gateways=vnic.gateways,
         mtu_bytes=vnic.mtu_bytes,
         device=None if bare else DEVICE_PREFIX + vnic.port_id[-DEVICE_ID_LENGTH:],
+        hybrid=hybrid,
     )
 
 
@@ -178,6 +190,30 @@ def _veth(instance: Instance, node: str, guest_interface: str) -> str:
     mtu = instance.mtu_bytes
     device = f"name {instance.device} mtu {mtu} up netns {namespace_of(node)}"
     return f"link add {device} type veth peer name {guest_interface} mtu {mtu} {_at(instance)}"
+
+
+def _hybrid(instance: Instance) -> tuple[str, str, str]:
+    """Name an instance's own bridge, and the two ends of the veth pair from it to br-int, as Neutron does."""
+    end = instance.port_id[-DEVICE_ID_LENGTH:]
+    return (f"qbr{end}", f"qvb{end}", f"qvo{end}")
+
+
+def _plugged(instance: Instance) -> str:
+    """Name the device that stands in br-int."""
+    return _hybrid(instance)[2] if instance.hybrid else str(instance.device)
+
+
+def _bridge(instance: Instance) -> list[str]:
+    if not instance.hybrid:
+        return []
+    bridge, inner, outer = _hybrid(instance)
+    mtu = instance.mtu_bytes
+    return [
+        f"link add {bridge} type bridge stp_state 0 ageing_time 0 mcast_snooping 0",
+        f"link add {outer} mtu {mtu} up type veth peer name {inner} mtu {mtu}",
+        *(f"link set {each} master {bridge}" for each in (inner, instance.device)),
+        *(f"link set {each} up" for each in (inner, outer, bridge)),
+    ]
 
 
 def _at(instance: Instance) -> str:

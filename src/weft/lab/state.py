@@ -48,7 +48,11 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
-    """An instance and where it is plugged in; `device` is its interface on the node, None for bare metal."""
+    """An instance and where it is plugged in; `device` is its interface on the node, None for bare metal.
+
+    `hybrid`: a Linux bridge of its own lies between its device and br-int, as Neutron's classic design has it for
+    security groups (``ovs_hybrid_plug``).
+    """
 
     name: str
     port_id: str
@@ -60,6 +64,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     mtu_bytes: int = 1500
     device: str | None = None
     moving_to: str | None = None
+    hybrid: bool = False
 
 
 class LabState(msgspec.Struct, frozen=True, kw_only=True):
