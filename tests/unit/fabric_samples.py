@@ -1,6 +1,6 @@
 """Inventories and rows that the fabric's tests share."""
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_network
 
 from msgspec.structs import replace
 
@@ -11,6 +11,7 @@ from weft.model.intent import (
     FixedIp,
     LeafVlan,
     Network,
+    Peering,
     Port,
     Realizer,
     Router,
@@ -19,6 +20,7 @@ from weft.model.intent import (
 )
 from weft.model.inventory import (
     Dataplane,
+    Exit,
     FabricPools,
     Inventory,
     Link,
@@ -68,6 +70,28 @@ def small_dc() -> Inventory:
             link("leaf1:eth20", "ctl1:nic0"),
         ),
     )
+
+
+def with_exits() -> Inventory:
+    """The small data centre, with ways out of it on leaf2 and leaf3."""
+    ways = [(f"leaf{i}", f"192.0.2.{2 * i + 1}/31", f"192.0.2.{2 * i}") for i in (2, 3)]
+    exits = tuple(
+        Exit(
+            switch=SwitchName(switch),
+            interface="eth9",
+            address=IPv4Interface(address),
+            peer="internet",
+            peer_address=IPv4Address(peer),
+            peer_asn=64999,
+        )
+        for switch, address, peer in ways
+    )
+    return replace(small_dc(), exits=exits)
+
+
+def peering(one: int, other: int) -> Peering:
+    pair = (RouterId(f"router{one}"), RouterId(f"router{other}"))
+    return Peering(id=f"peering{one}{other}", routers=pair, project_id="p")
 
 
 def with_pools(inventory: Inventory, **pools: object) -> Inventory:

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 
 from hypothesis import strategies as st
 
-from weft.fabric.config import FabricLink, ManagementSegment, SwitchConfig, Underlay, Vrf
+from weft.fabric.config import ExitPeer, FabricLink, ManagementSegment, SwitchConfig, Underlay, Vrf
 from weft.fabric.dialects import frr_text
 from weft.fabric.dialects.frr import Patch
 from weft.fabric.dialects.frr_text import Tree
+from weft.fabric.vpc import OUTSIDE, Vpc, handing_over
 from weft.model.ids import SwitchName
 
 LEAF = SwitchName("leaf1")
@@ -31,8 +32,10 @@ def leaf(
     vrfs: Iterable[int] = (),
     asn: int = 65101,
     management: str | None = "172.31.1.1/24",
+    peered: Iterable[tuple[int, int]] = (),
+    outside: bool = False,
 ) -> SwitchConfig:
-    """Return a leaf with links to spines and VRFs by their L3VNIs."""
+    """Return a leaf with links to spines and VRFs by their L3VNIs, some of them peered, or all known outside."""
     segment = None
     if management:
         segment = ManagementSegment(gateway=ipaddress.IPv4Interface(management), interfaces=("eth11",))
@@ -44,14 +47,30 @@ def leaf(
             links=tuple(link(number) for number in links),
             management=segment,
         ),
-        vrfs=tuple(Vrf(name=f"v{number}", l3vni=number) for number in vrfs),
+        vrfs=_handing_over([vpc(number) for number in vrfs], peered, outside=outside),
     )
+
+
+def vpc(l3vni: int) -> Vpc:
+    """Return a VPC with a prefix of each family."""
+    prefixes = (f"10.{l3vni % 256}.0.0/24", f"fd00:{l3vni % 256}::/64")
+    return Vpc(vrf=f"v{l3vni}", l3vni=l3vni, prefixes=tuple(map(ipaddress.ip_network, prefixes)))
+
+
+def _handing_over(vpcs: list[Vpc], peered: Iterable[tuple[int, int]], *, outside: bool) -> tuple[Vrf, ...]:
+    by_number = {each.l3vni: each for each in vpcs}
+    pairs = [(by_number[one], by_number[other]) for one, other in peered if {one, other} <= by_number.keys()]
+    peer = ExitPeer(address=ipaddress.IPv4Address("192.0.2.0"), asn=64999, name="internet")
+    border = Vrf(name=OUTSIDE, l3vni=9000, peers=(peer,)) if outside else None
+    return handing_over([Vrf(name=each.vrf, l3vni=each.l3vni) for each in vpcs], pairs, border, vpcs)
 
 
 LEAVES = st.builds(
     leaf,
     links=st.sets(st.integers(1, 6)).map(sorted),
     vrfs=st.sets(st.integers(50000, 50004)).map(sorted),
+    peered=st.sets(st.sampled_from([(50000, 50001), (50001, 50002), (50003, 50004)])).map(sorted),
+    outside=st.booleans(),
     asn=st.sampled_from([65101, 65102]),
     management=st.sampled_from([None, "172.31.1.1/24", "172.31.9.1/24"]),
 )

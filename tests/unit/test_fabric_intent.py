@@ -15,10 +15,12 @@ from fabric_samples import (
     link,
     network,
     node,
+    peering,
     port,
     router,
     small_dc,
     subnet,
+    with_exits,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +34,18 @@ from weft.fabric.plan import plan
 from weft.fabric.reasons import reasons
 from weft.model.errors import NotFound
 from weft.model.ids import NetworkId, NodeName, PortId, SubnetId, SwitchName
-from weft.model.intent import Binding, FixedIp, LeafVlan, Network, Port, Router, RouterInterface, Subnet
+from weft.model.intent import (
+    Binding,
+    FixedIp,
+    LeafVlan,
+    Network,
+    Peering,
+    Port,
+    Router,
+    RouterGateway,
+    RouterInterface,
+    Subnet,
+)
 from weft.model.inventory import Inventory
 
 LEAF1, LEAF2, LEAF3, SPINE1 = (SwitchName(name) for name in ("leaf1", "leaf2", "leaf3", "spine1"))
@@ -50,6 +63,10 @@ GROUND = (
 )
 
 
+KNOWN = RouterGateway(NetworkId("ext"), PortId("gw"), enable_snat=False)
+HIDDEN = RouterGateway(NetworkId("ext"), PortId("gw"))
+
+
 def put(index: FabricIntent, row: Any) -> set[SwitchName]:
     """Feed any row, by its type; a port comes with its bindings, an inventory with its numbers."""
     if isinstance(row, tuple):
@@ -64,6 +81,7 @@ def put(index: FabricIntent, row: Any) -> set[SwitchName]:
         Router: index.put_router,
         RouterInterface: index.put_router_interface,
         LeafVlan: index.put_leaf_vlan,
+        Peering: index.put_peering,
     }
     return by_type[type(row)](row)
 
@@ -292,7 +310,7 @@ def bound_ports(draw: st.DrawFn) -> tuple[Port, list[Binding]]:
 @st.composite
 def attachments_to_routers(draw: st.DrawFn) -> RouterInterface:
     net = draw(networks)
-    return interface(draw(st.integers(1, 2)), 10 * net + draw(st.integers(1, 2)), net)
+    return interface(draw(st.integers(1, 3)), 10 * net + draw(st.integers(1, 2)), net)
 
 
 @st.composite
@@ -317,7 +335,7 @@ rows = st.one_of(
     bound_ports(),
     st.builds(network, networks, mtu_bytes=st.sampled_from([1400, 1500]), vni=st.sampled_from([None, 10001, 10002])),
     subnets(),
-    st.builds(router, st.integers(1, 2), admin_state_up=st.booleans()),
+    st.builds(router, st.integers(1, 3), admin_state_up=st.booleans(), gateway=st.sampled_from([None, KNOWN, HIDDEN])),
     attachments_to_routers(),
     router_ports(),
     st.builds(
@@ -327,7 +345,8 @@ rows = st.one_of(
         st.integers(100, 102),
         released_at=st.none() | st.just(5.0),
     ),
-    st.sampled_from([small_dc(), more_leaves()]),
+    st.sampled_from([small_dc(), more_leaves(), with_exits()]),
+    st.sampled_from([peering(1, 2), peering(1, 3)]),
 )
 
 
@@ -354,6 +373,7 @@ def delete(index: FabricIntent, key: tuple[Any, ...]) -> set[SwitchName]:
         "Network": index.delete_network,
         "Subnet": index.delete_subnet,
         "Router": index.delete_router,
+        "Peering": index.delete_peering,
     }
     return by_kind[key[0]](*key[1:])
 

@@ -1,6 +1,6 @@
 """The model check: who reaches whom is what the configurations mean, and wrong plans are caught."""
 
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.thorough import examples
 
-from weft.fabric.config import Attachment, FabricLink, Segment, SwitchConfig, Underlay, Vrf
+from weft.fabric.config import Attachment, FabricLink, Leak, Segment, SwitchConfig, Underlay, Vrf
 from weft.fabric.reachability import Breach, Endpoint, check, check_change, islands_of, neighbours
 from weft.model.ids import SwitchName
 
@@ -239,3 +239,16 @@ def test_a_change_is_a_loss_if_and_only_if_some_pair_is_lost(before: Fabric, aft
         if other in endpoints(after)
     )
     assert (Breach.LOSS in breaches(before, after)) == lost
+
+
+def test_what_is_handed_over_one_sidedly_is_a_leak_and_a_prefix_in_two_places_a_clash() -> None:
+    to_blue = Leak(l3vni=BLUE, prefixes=(ip_network("10.7.0.0/24"),))
+    to_red = Leak(l3vni=RED, prefixes=(ip_network("10.8.0.0/24"),))
+    red, blue = Vrf(name="red", l3vni=RED, leaks=(to_blue,)), Vrf(name="blue", l3vni=BLUE, leaks=(to_red,))
+    configs = fabric()
+    assert check(changed(configs, "leaf0", vrfs=(red, blue))) == []
+    alone = changed(configs, "leaf0", vrfs=(red, replace(blue, leaks=())))
+    assert [each.breach for each in check(alone)] == [Breach.LEAK]
+    twice = replace(to_blue, prefixes=(ip_network("10.0.0.0/8"),))
+    clashing = changed(configs, "leaf0", vrfs=(replace(red, leaks=(twice,)), blue))
+    assert {each.breach for each in check(clashing)} == {Breach.CLASH}

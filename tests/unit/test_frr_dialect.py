@@ -24,6 +24,8 @@ CASES: dict[str, SwitchConfig] = {
     "link_removed": leaf(links=(1,)),
     "vrf_added": leaf(vrfs=(50001, 50002)),
     "vrf_removed": leaf(vrfs=(50002,)),
+    "peered": leaf(vrfs=(50001, 50002), peered=[(50001, 50002)]),
+    "border": leaf(vrfs=(50001,), outside=True),
     "asn_changed": leaf(vrfs=(50001,), asn=65109),
     "management_moved": leaf(management="172.31.7.1/24"),
     "typed_over": leaf(vrfs=(50001,)),

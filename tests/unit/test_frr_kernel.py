@@ -31,6 +31,7 @@ def carrying(
     shift: int = 0,
     metal: int | None = None,
     mtu: int = 1500,
+    peered: Sequence[tuple[int, int]] = (),
 ) -> SwitchConfig:
     """Return a leaf with networks by number: odd ones routed in a VRF, each with a tag on two cables; one untagged."""
     segments, attachments = [], []
@@ -44,7 +45,7 @@ def carrying(
     if metal is not None and metal in networks:
         attachments.append(Attachment(interface="eth13", vlan=0, vni=10000 + metal))
     return replace(
-        leaf(vrfs=vrfs),
+        leaf(vrfs=vrfs, peered=peered),
         segments=tuple(sorted(segments, key=lambda each: each.vni)),
         attachments=tuple(sorted(attachments)),
     )
@@ -57,6 +58,7 @@ CONFIGS = st.builds(
     shift=st.sampled_from([0, 1, 20]),
     metal=st.sampled_from([None, 3, 4]),
     mtu=st.sampled_from([1500, 8950]),
+    peered=st.sets(st.sampled_from([(50001, 50002), (50002, 50003)])).map(sorted),
 )
 
 

@@ -16,6 +16,7 @@ from weft.api.native.ipam import IpamPages
 from weft.api.native.networks import NetworkPages
 from weft.api.native.nodes import NodePages
 from weft.api.native.operations import OperationPages
+from weft.api.native.peerings import PeeringPages
 from weft.api.native.plan import PlanPages
 from weft.api.native.port_requests import PortRequestPages
 from weft.api.native.ports import PortPages
@@ -109,6 +110,7 @@ class Api:
             InventoryPages(store),
             FabricPages(store, fabric),
             NetworkPages(store),
+            PeeringPages(store),
             PlanPages(store, self._clock),
             IpamPages(store, self._clock),
             BlockPages(store),

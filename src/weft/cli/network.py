@@ -44,6 +44,7 @@ def network() -> None:
 @click.option("--mtu", type=int, help="Largest packet, in bytes.")
 @click.option("--type", "type_", type=click.Choice(["vxlan", "vlan"]), help="What carries it; what its site has.")
 @click.option("--segment", type=int, help="Its VNI or VLAN; else one is picked.")
+@click.option("--external", is_flag=True, default=None, help="What is outside: for `weft router gateway`.")
 @click.option("--description")
 @asks_server
 def create(
@@ -54,7 +55,11 @@ def create(
         name=name,
         project_id=project,
         availability_zone_hints=[site] if site else None,
-        **{"provider:network_type": given.pop("type_"), "provider:segmentation_id": given.pop("segment")},
+        **{
+            "provider:network_type": given.pop("type_"),
+            "provider:segmentation_id": given.pop("segment"),
+            "router:external": given.pop("external"),
+        },
         **given,
     )
     found = client.networks.create(wanted)

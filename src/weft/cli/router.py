@@ -22,6 +22,8 @@ ROUTER = Kind(
     examples=(
         ("weft router create red --project red", "One VRF, on every leaf where it is needed."),
         ("weft router add red web", "The subnets of network web are routed in it, at the nearest leaf."),
+        ("weft router peer red blue", "The networks of both reach each other."),
+        ("weft router gateway red internet", "They are known outside, by their own addresses."),
     ),
 )
 def router() -> None:
@@ -62,6 +64,61 @@ def remove(client: Client, output: Output, router: str, subnet: str) -> None:
     answers = [client.routers.remove_interface(found["id"], subnet_id=each) for each in _subnet_ids(client, subnet)]
     if output.as_json:
         output.json(answers)
+
+
+@router.command()
+@click.argument("one")
+@click.argument("other")
+@asks_server
+def peer(client: Client, output: Output, one: str, other: str) -> None:
+    """Peer two routers: their networks reach each other, and nothing beyond. Their prefixes may not overlap."""
+    made = client.create_peering(client.routers.find(one)["id"], client.routers.find(other)["id"])
+    if output.as_json:
+        output.json(made)
+    else:
+        output.line(f"{one} and {other} reach each other's networks")
+
+
+@router.command()
+@click.argument("one")
+@click.argument("other")
+@asks_server
+def unpeer(client: Client, output: Output, one: str, other: str) -> None:
+    """End the peering of two routers."""
+    ends = {client.routers.find(name)["id"] for name in (one, other)}
+    for each in client.peerings():
+        if set(each["routers"]) == ends:
+            client.delete_peering(each["id"])
+            return
+    raise NotFound(f"routers {one} and {other} are not peered; `weft router peerings` shows which are")
+
+
+@router.command()
+@asks_server
+def peerings(client: Client, output: Output) -> None:
+    """List which routers are peered."""
+    found = client.peerings()
+    if output.as_json:
+        output.json(found)
+        return
+    names = names_of(client.routers.list())
+    rows = [[*(names.get(each) or each for each in peering["routers"]), peering["id"]] for peering in found]
+    output.table(["ROUTER", "PEER", "ID"], rows)
+
+
+@router.command()
+@click.argument("router")
+@click.argument("network", required=False)
+@click.option("--snat", is_flag=True, help="Store it as Neutron does by default; nothing is announced then.")
+@asks_server
+def gateway(client: Client, output: Output, router: str, network: str | None, snat: bool) -> None:
+    """Give a router a way outside by external NETWORK, or take it away, if that is left out.
+
+    Its networks are announced by the addresses that they have, from the site's border leaves.
+    """
+    found = client.routers.find(router)
+    outer = {"network_id": client.networks.find(network)["id"], "enable_snat": snat} if network else None
+    print_object(output, client.routers.update(found["id"], {"external_gateway_info": outer}))
 
 
 def _subnet_ids(client: Client, name: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from weft.client.call import Call, JsonObject, Query, as_type, json_body, member, path_of
+from weft.client.call import Call, JsonObject, Query, as_type, json_body, member, nothing, path_of
 from weft.protocol.node import NodeBootstrap, NodeDesired, RealizationReports, ReportAnswer
 from weft.protocol.port import HistoryStep, PortStatus
 
@@ -104,6 +104,23 @@ def migrate_network(network_id: str, stage: str) -> Call[JsonObject]:
     """Take a network to a stage: vlan, joined or vxlan."""
     path = path_of(ROOT, "networks", network_id, "migrate")
     return Call("POST", path, member("network", JsonObject), body=json_body({"stage": stage}))
+
+
+def peerings(router_id: str | None) -> Call[list[JsonObject]]:
+    """Read all peerings, or those of one router."""
+    query = {"router_id": router_id} if router_id is not None else {}
+    return Call("GET", path_of(ROOT, "peerings"), member("peerings", list[JsonObject]), query=query)
+
+
+def create_peering(one: str, other: str) -> Call[JsonObject]:
+    """Peer two routers, by their ids."""
+    body = json_body({"routers": [one, other]})
+    return Call("POST", path_of(ROOT, "peerings"), member("peering", JsonObject), body=body)
+
+
+def delete_peering(peering_id: str) -> Call[None]:
+    """End a peering."""
+    return Call("DELETE", path_of(ROOT, "peerings", peering_id), nothing)
 
 
 def fabric_capacity() -> Call[list[JsonObject]]:

@@ -172,6 +172,18 @@ class Client:
         """Take a network from VLAN to VXLAN, a stage at a time; return its numbers. Raises Conflict."""
         return self.send(native.migrate_network(network_id, stage))
 
+    def peerings(self, router_id: str | None = None) -> list[JsonObject]:
+        """Return all peerings of routers, or those of one."""
+        return self.send(native.peerings(router_id))
+
+    def create_peering(self, one: str, other: str) -> JsonObject:
+        """Peer two routers, by their ids. Raises Conflict where prefixes would meet that overlap."""
+        return self.send(native.create_peering(one, other))
+
+    def delete_peering(self, peering_id: str) -> None:
+        """End a peering."""
+        self.send(native.delete_peering(peering_id))
+
     def fabric_capacity(self) -> list[JsonObject]:
         """Return how full every switch's tables are: asked of it, used by what it says, and its limits."""
         return self.send(native.fabric_capacity())

@@ -9,7 +9,7 @@ from weft.fabric.intent_index import FabricIntent, Touched
 from weft.fabric.numbering import Numbering
 from weft.fabric.rollout import Rollout
 from weft.model.ids import Epoch, NetworkId, PortId, Revision, RouterId, SubnetId, SwitchName
-from weft.model.intent import LeafVlan, Network, Realization, Realizer, Router, RouterInterface, Subnet
+from weft.model.intent import LeafVlan, Network, Peering, Realization, Realizer, Router, RouterInterface, Subnet
 from weft.model.inventory import Inventory
 from weft.ports.lifecycle import Lifecycle
 from weft.store import Change, Kind, PortView, Snapshot
@@ -22,6 +22,7 @@ FABRIC_KINDS = INVENTORY_KINDS | {
     Kind.SUBNET,
     Kind.ROUTER,
     Kind.ROUTER_INTERFACE,
+    Kind.PEERING,
     Kind.PORT,
     Kind.LEAF_VLAN,
     Kind.APPROVAL,
@@ -39,6 +40,7 @@ class Rows(msgspec.Struct, kw_only=True):
     subnets: Mapping[SubnetId, Subnet | None] = {}
     routers: Mapping[RouterId, Router | None] = {}
     interfaces: Mapping[SubnetId, RouterInterface | None] = {}
+    peerings: Mapping[str, Peering | None] = {}
     vlans: Mapping[tuple[str, NetworkId], LeafVlan | None] = {}
     ports: Mapping[PortId, PortView | None] = {}
     approvals: Mapping[SwitchName, Approval | None] = {}
@@ -54,6 +56,7 @@ def read_all(snapshot: Snapshot) -> Rows:
         subnets={row.id: row for row in snapshot.subnets()},
         routers={row.id: row for row in snapshot.routers()},
         interfaces={row.subnet_id: row for row in snapshot.router_interfaces()},
+        peerings={row.id: row for row in snapshot.records(Kind.PEERING, Peering)},
         vlans={(row.domain, row.network_id): row for row in snapshot.leaf_vlans()},
         ports={view.port.id: view for view in snapshot.ports()},
         approvals=approvals(snapshot),
@@ -81,6 +84,7 @@ def read_changed(snapshot: Snapshot, changes: Iterable[Change]) -> Rows:
         interfaces={
             SubnetId(id_): snapshot.router_interface(SubnetId(id_)) for id_ in ids.get(Kind.ROUTER_INTERFACE, ())
         },
+        peerings={id_: snapshot.record(Kind.PEERING, Peering, id_) for id_ in ids.get(Kind.PEERING, ())},
         vlans={
             (domain, NetworkId(network)): snapshot.leaf_vlan(domain, NetworkId(network)) for domain, network in domains
         },
@@ -108,6 +112,8 @@ def feed(intent: FabricIntent, rows: Rows) -> Touched:
             touched |= intent.put_router_interface(attached)
         else:
             touched |= intent.delete_router_interface(attached_id)
+    for peering_id, peering in rows.peerings.items():
+        touched |= intent.put_peering(peering) if peering is not None else intent.delete_peering(peering_id)
     for where, vlan in rows.vlans.items():
         touched |= intent.put_leaf_vlan(vlan) if vlan is not None else intent.delete_leaf_vlan(*where)
     for port_id, view in rows.ports.items():

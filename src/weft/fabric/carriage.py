@@ -54,6 +54,11 @@ class Carriage(msgspec.Struct, frozen=True, kw_only=True):
         return f"{on} {tags}, vni {self.segment.vni}{routed}{gateways}"
 
 
+def _without_leaks(part: object) -> object:
+    """A binding rests on its VRF; what that hands over to others is not its concern."""
+    return msgspec.structs.replace(part, leaks=(), peers=()) if isinstance(part, Vrf) else part
+
+
 class VlanCarriage(msgspec.Struct, frozen=True, kw_only=True):
     """What a switch of a VLAN site must have for the bindings of one network on one node."""
 
@@ -90,7 +95,7 @@ class Carried:
         return [
             element
             for element, part in zip(carriage.elements(), parts, strict=True)
-            if self._parts.get(element) != part
+            if _without_leaks(self._parts.get(element)) != part
         ]
 
     def _missing_vlan(self, carriage: VlanCarriage) -> list[Element]:

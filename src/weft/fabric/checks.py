@@ -15,6 +15,7 @@ from weft.fabric.vlan_checks import vlan_problems
 from weft.fabric.vlan_topology import management_switches
 from weft.model.inventory import (
     VLAN_ROLES,
+    Exit,
     FabricPools,
     Inventory,
     LinkEnd,
@@ -111,11 +112,14 @@ def _pools(inventory: Inventory) -> Iterator[Problem]:
     for where, pools in _fabrics(inventory):
         if pools.vlans.first < 1 or pools.vlans.last > MAX_VLAN:
             yield Problem(where, f"vlans {pools.vlans} reaches outside 1-{MAX_VLAN}")
-        for name, vnis in (("l2vnis", pools.l2vnis), ("l3vnis", pools.l3vnis)):
+        for name, vnis in (("l2vnis", pools.l2vnis), ("l3vnis", pools.l3vnis), ("exit_vnis", pools.exit_vnis)):
             if vnis.first < 1 or vnis.last > MAX_VNI:
                 yield Problem(where, f"{name} {vnis} reaches outside 1-{MAX_VNI} (a VNI has 24 bits)")
         if pools.l2vnis.first <= pools.l3vnis.last and pools.l3vnis.first <= pools.l2vnis.last:
             yield Problem(where, f"l2vnis {pools.l2vnis} and l3vnis {pools.l3vnis} overlap")
+        for name, vnis in (("l2vnis", pools.l2vnis), ("l3vnis", pools.l3vnis)):
+            if inventory.exits and vnis.first <= pools.exit_vnis.last and pools.exit_vnis.first <= vnis.last:
+                yield Problem(where, f"{name} {vnis} and exit_vnis {pools.exit_vnis} overlap")
         if not _valid_asn(pools.spine_asn):
             yield Problem(where, f"spine_asn {pools.spine_asn} is no usable AS number")
         if pools.spine_asn in pools.leaf_asns:
@@ -365,6 +369,41 @@ def _models(inventory: Inventory) -> Iterator[Problem]:
             yield Problem(f"switch {switch.name}", f"{message} {', '.join(sorted(known))}")
 
 
+def _exits(inventory: Inventory) -> Iterator[Problem]:
+    switches = {switch.name: switch for switch in inventory.switches}
+    fabrics = {site.name: site.fabric for site in inventory.sites if site.fabric}
+    cabled = {end: link for link in inventory.links for end in (link.a, link.b)}
+    used: dict[tuple[str, str, int], str] = {}
+    for each in inventory.exits:
+        where = f"exit {each.switch}:{each.interface}"
+        switch = switches.get(each.switch)
+        if switch is None or switch.role not in LEAF_ROLES:
+            known = ", ".join(name for name, each in switches.items() if each.role in LEAF_ROLES) or "none"
+            yield Problem(where, f"'{each.switch}' is no leaf or border leaf of the inventory; known: {known}")
+            continue
+        if (link := cabled.get(LinkEnd(each.switch, each.interface))) is not None:
+            yield Problem(where, f"the interface is used by link {link.a} - {link.b}")
+        other = used.setdefault((each.switch, each.interface, each.vlan), each.peer)
+        if other != each.peer:
+            yield Problem(where, f"vlan {each.vlan} leads to {each.peer} and to {other}")
+        if each.peer_address not in each.address.network or each.peer_address == each.address.ip:
+            yield Problem(where, f"peer_address {each.peer_address} is no other address of {each.address.network}")
+        if not _valid_asn(each.peer_asn):
+            yield Problem(where, f"peer_asn {each.peer_asn} is no usable AS number")
+        if (pools := fabrics.get(switch.site)) is not None:
+            yield from _exit_in(where, each, pools)
+
+
+def _exit_in(where: str, way: Exit, pools: FabricPools) -> Iterator[Problem]:
+    if way.peer_asn == pools.spine_asn or way.peer_asn in pools.leaf_asns:
+        yield Problem(where, f"peer_asn {way.peer_asn} is one of the fabric's own")
+    if way.vlan < 0 or way.vlan > MAX_VLAN or way.vlan in pools.vlans:
+        yield Problem(where, f"vlan {way.vlan} is not 0 to {MAX_VLAN} outside vlans {pools.vlans}")
+    for name in ("loopbacks", "links", "management"):
+        if way.address.network.overlaps(getattr(pools, name)):
+            yield Problem(where, f"address {way.address} lies in {name} {getattr(pools, name)}")
+
+
 def management_prefix(address: ipaddress.IPv4Address) -> ipaddress.IPv4Network:
     """Return the management prefix that an address lies in."""
     return ipaddress.IPv4Network((address, MANAGEMENT_PREFIXLEN), strict=False)
@@ -424,5 +463,6 @@ _CHECKS = (
     _management,
     _capacity,
     _models,
+    _exits,
     _vlan_parts,
 )

@@ -5,11 +5,12 @@ plan. All tuples are sorted, so that equal states are equal values.
 """
 
 import ipaddress
+from collections.abc import Iterable
 
 import msgspec
 
 from weft.fabric.vlan_config import VlanSwitching
-from weft.model.addresses import IPInterface
+from weft.model.addresses import IPInterface, IPNetwork
 from weft.model.ids import SwitchName
 
 
@@ -42,11 +43,38 @@ class Underlay(msgspec.Struct, frozen=True, kw_only=True):
     mtu_bytes: int = 9216
 
 
+def sorted_prefixes(prefixes: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
+    """Return prefixes as a Leak has them: each once, IPv4 first, by address."""
+    return tuple(sorted(set(prefixes), key=lambda each: (each.version, int(each.network_address), each.prefixlen)))
+
+
+class Leak(msgspec.Struct, frozen=True, order=True, kw_only=True, gc=False):
+    """What a VRF hands over to another VRF of the switch, which is named by its L3VNI: packets to these prefixes.
+
+    The other VRF routes them on as if they had come from one of its own hosts. Prefixes are sorted, IPv4 first.
+    """
+
+    l3vni: int
+    prefixes: tuple[IPNetwork, ...]
+
+
+class ExitPeer(msgspec.Struct, frozen=True, order=True, kw_only=True, gc=False):
+    """A router outside, with which a VRF speaks eBGP for IPv4 unicast (RFC 4271)."""
+
+    address: ipaddress.IPv4Address
+    asn: int
+    name: str
+    """Its name; used as the neighbour's description."""
+
+
 class Vrf(msgspec.Struct, frozen=True, order=True, kw_only=True, gc=False):
     """A tenant's routing table with its L3VNI (RFC 9135, symmetric IRB)."""
 
     name: str
     l3vni: int
+    leaks: tuple[Leak, ...] = ()
+    peers: tuple[ExitPeer, ...] = ()
+    """Of the VRF `outside`, on a border leaf."""
 
 
 class Segment(msgspec.Struct, frozen=True, order=True, kw_only=True, gc=False):

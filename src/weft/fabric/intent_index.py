@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_interface
 
 from weft.fabric.carriage import Carriage, VlanCarriage
-from weft.fabric.config import Attachment, Segment, SwitchConfig, Underlay, Vrf
+from weft.fabric.config import Attachment, Segment, SwitchConfig, Underlay, Vrf, sorted_prefixes
 from weft.fabric.leaf_table import LeafTable, Part
 from weft.fabric.numbering import Numbering
 from weft.fabric.placement import Placement
 from weft.fabric.topology import Topology
 from weft.fabric.underlay import underlay
 from weft.fabric.vlan_site import Routed, joined_networks, switching
+from weft.fabric.vpc import Peerings, Vpc, exit_parts, handing_over, outside_vrf
 from weft.model.addresses import IPInterface
 from weft.model.errors import NotFound
-from weft.model.ids import NetworkId, NodeName, PortId, RouterId, SubnetId, SwitchName
-from weft.model.intent import Binding, LeafVlan, Network, Port, Router, RouterInterface, Subnet
+from weft.model.ids import NetworkId, NodeName, PortId, RouterId, SiteName, SubnetId, SwitchName
+from weft.model.intent import Binding, LeafVlan, Network, Peering, Port, Router, RouterInterface, Subnet
 from weft.model.inventory import Dataplane, Inventory
 
 Touched = set[SwitchName]
@@ -41,6 +42,11 @@ class FabricIntent:
         self._routers: dict[RouterId, Router] = {}
         self._interfaces: dict[NetworkId, dict[tuple[RouterId, SubnetId], RouterInterface]] = defaultdict(dict)
         self._interface_at: dict[SubnetId, RouterInterface] = {}
+        self._router_of: dict[str, RouterId] = {}
+        """By VRF."""
+        self._peerings = Peerings()
+        self._announced: dict[RouterId, None] = {}
+        """Routers that shall be known outside."""
         self._networks_of_router: dict[RouterId, set[NetworkId]] = defaultdict(set)
         self._ports: dict[PortId, tuple[Port, tuple[Binding, ...]]] = {}
         self._vlans: dict[tuple[str, NetworkId], LeafVlan] = {}
@@ -95,13 +101,33 @@ class FabricIntent:
 
     def put_router(self, router: Router) -> Touched:
         """Take a router's present row."""
+        beyond = self._beyond(router.id)
         self._routers[router.id] = router
-        return self._router_changed(router.id)
+        self._router_of[router.vrf] = router.id
+        if router.gateway is not None and not router.gateway.enable_snat:
+            self._announced[router.id] = None
+        else:
+            self._announced.pop(router.id, None)
+        return beyond | self._router_changed(router.id)
 
     def delete_router(self, router_id: RouterId) -> Touched:
         """Forget a router; the networks that were attached to it are not routed."""
-        self._routers.pop(router_id, None)
-        return self._router_changed(router_id)
+        beyond = self._beyond(router_id)
+        router = self._routers.pop(router_id, None)
+        if router is not None:
+            self._router_of.pop(router.vrf, None)
+        self._announced.pop(router_id, None)
+        return beyond | self._router_changed(router_id)
+
+    def put_peering(self, peering: Peering) -> Touched:
+        """Take a peering of two routers."""
+        concerned = self._peerings.put(peering.id, *peering.routers)
+        return set().union(*(self._router_changed(router_id) for router_id in concerned))
+
+    def delete_peering(self, id_: str) -> Touched:
+        """Forget a peering of two routers."""
+        concerned = self._peerings.delete(id_)
+        return set().union(*(self._router_changed(router_id) for router_id in concerned))
 
     def put_router_interface(self, interface: RouterInterface) -> Touched:
         """Take a subnet's attachment to a router; a subnet has one at most, and this is it."""
@@ -121,7 +147,7 @@ class FabricIntent:
         del self._interfaces[network_id][router_id, subnet_id]
         if not any(router == router_id for router, _ in self._interfaces[network_id]):
             self._networks_of_router[router_id].discard(network_id)
-        return self._changed(network_id)
+        return self._changed(network_id) | self._beyond(router_id)
 
     def put_port(self, port: Port, bindings: Iterable[Binding]) -> Touched:
         """Take a port's present row and all its bindings, draining ones included."""
@@ -295,14 +321,43 @@ class FabricIntent:
         if switch not in self._underlays:
             self._underlays[switch] = underlay(self.topology, self._numbering, switch)
         table = self._table(switch)
+        exits = self.topology.exits_of(switch)
+        segments, attachments = exit_parts(exits, self._numbering.exits, pools.overlay_mtu_bytes)
         return SwitchConfig(
             name=switch,
             underlay=self._underlays[switch],
-            vrfs=table.vrfs(),
-            segments=table.segments(),
-            attachments=table.attachments(),
+            vrfs=self._vrfs(table.vrfs(), known.site, outside_vrf(pools, exits) if exits else None),
+            segments=tuple(sorted((*table.segments(), *segments))) if segments else table.segments(),
+            attachments=tuple(sorted((*table.attachments(), *attachments))) if attachments else table.attachments(),
             gateway_mac=pools.gateway_mac,
         )
+
+    def _vrfs(self, carried: tuple[Vrf, ...], site: SiteName, outside: Vrf | None) -> tuple[Vrf, ...]:
+        """Return the VRFs of a switch: those that its ports need, with those that they hand packets over to."""
+        peered = [
+            (one, other)
+            for vrf in carried
+            for peer in self._peerings.of(self._router_of[vrf.name])
+            if (one := self._vpc(self._router_of[vrf.name])) is not None and (other := self._vpc(peer)) is not None
+        ]
+        if not peered and outside is None:
+            return carried
+        routers = [each for each in self._announced if self._routers[each].site == site] if outside is not None else []
+        announced = [vpc for router_id in routers if (vpc := self._vpc(router_id)) is not None]
+        return handing_over(carried, peered, outside, announced)
+
+    def _vpc(self, router_id: RouterId) -> Vpc | None:
+        """Return a router as its VRF; None if it is gone, or switched off."""
+        router = self._routers.get(router_id)
+        if router is None or not router.admin_state_up:
+            return None
+        prefixes = (
+            self._subnets[subnet_id].cidr
+            for network_id in self._networks_of_router.get(router_id, ())
+            for owner, subnet_id in self._interfaces[network_id]
+            if owner == router_id and subnet_id in self._subnets
+        )
+        return Vpc(vrf=router.vrf, l3vni=router.l3vni, prefixes=sorted_prefixes(prefixes))
 
     def _table(self, switch: SwitchName) -> LeafTable:
         """Return a leaf's table, with what was stale of it made again."""
@@ -399,7 +454,22 @@ class FabricIntent:
         self._segments.pop(network_id, None)
         leaves = self._and_above(self._placement.leaves(network_id))
         self._stale(network_id, leaves)
-        return leaves
+        routers = {router_id for router_id, _ in self._interfaces.get(network_id, ())}
+        return leaves.union(*(self._beyond(router_id) for router_id in routers))
+
+    def _beyond(self, router_id: RouterId) -> Touched:
+        """Return the switches where other VRFs hand packets over to a router's; what they shall be is stale."""
+        switches = {
+            leaf
+            for peer in self._peerings.of(router_id)
+            for network_id in self._networks_of_router.get(peer, ())
+            for leaf in self._placement.leaves(network_id)
+        }
+        if router_id in self._announced:
+            switches.update(self.topology.borders(self._routers[router_id].site))
+        for switch in switches:
+            self._configs.pop(switch, None)
+        return switches
 
     def _stale(self, network_id: NetworkId, switches: Iterable[SwitchName]) -> None:
         for switch in switches:
@@ -411,7 +481,8 @@ class FabricIntent:
         return {each for leaf in leaves for each in (leaf, *self.topology.vlan.touched_by(leaf))}
 
     def _router_changed(self, router_id: RouterId) -> Touched:
-        return set().union(*(self._changed(network_id) for network_id in self._networks_of_router.get(router_id, ())))
+        networks = self._networks_of_router.get(router_id, ())
+        return self._beyond(router_id).union(*(self._changed(network_id) for network_id in networks))
 
     def _gateway_changed(self, port: Port) -> Touched:
         """A port that may hold a gateway's address has another address."""

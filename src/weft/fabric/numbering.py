@@ -14,6 +14,7 @@ import msgspec
 
 from weft.fabric.checks import LEAF_ROLES, MANAGEMENT_PREFIXLEN, Problem, management_leaves, management_prefix
 from weft.fabric.vlan_topology import management_switches
+from weft.fabric.vpc import exit_key
 from weft.model.errors import Invalid
 from weft.model.ids import NodeName, SiteName, SwitchName
 from weft.model.inventory import VLAN_ROLES, FabricPools, Inventory, LinkEnd, SwitchRole
@@ -54,6 +55,8 @@ class Numbering(msgspec.Struct, frozen=True, kw_only=True):
     """A core's address in the in-band management of its VLAN part's nodes."""
     links: tuple[LinkNumbers, ...] = ()
     nodes: Mapping[NodeName, NodeNumbers] = {}
+    exits: Mapping[str, int] = {}
+    """The VNI of each exit, by weft.fabric.vpc.exit_key: it stays on its switch."""
 
 
 def number(inventory: Inventory, previous: Numbering | None = None) -> Numbering:
@@ -69,6 +72,7 @@ def number(inventory: Inventory, previous: Numbering | None = None) -> Numbering
     gateways = _gateways(inventory, previous, found)
     links = _links(inventory, previous, found)
     nodes = _nodes(inventory, previous, gateways, found)
+    exits = _exits(inventory, previous, found)
     if found:
         lines = "\n".join(f"  {problem}" for problem in found)
         raise Invalid(f"the inventory cannot be numbered:\n{lines}", kind="InventoryInvalid")
@@ -87,6 +91,7 @@ def number(inventory: Inventory, previous: Numbering | None = None) -> Numbering
         },
         links=links,
         nodes=nodes,
+        exits=exits,
     )
 
 
@@ -189,6 +194,20 @@ def _links(inventory: Inventory, previous: Numbering, found: list[Problem]) -> t
     for key, (a, _) in ends.items():
         giver.choose(key, free.get(site_of[a.device], iter(())))
     return tuple(LinkNumbers(a=a, b=b, prefix=giver.given[key]) for key, (a, b) in ends.items() if key in giver.given)
+
+
+def _exits(inventory: Inventory, previous: Numbering, found: list[Problem]) -> dict[str, int]:
+    giver: _Giver[str, int] = _Giver("exit", "VNI", found)
+    site_of = {switch.name: switch.site for switch in inventory.switches}
+    pools = {site: fabric.exit_vnis for site, fabric in _pools(inventory).items()}
+    sites = {exit_key(each): site_of[each.switch] for each in inventory.exits}
+    for key, site in sites.items():
+        if (before := previous.exits.get(key)) is not None and before in pools[site]:
+            giver.keep(key, before)
+    free = {site: iter(range(vnis.first + 1, vnis.last + 1)) for site, vnis in pools.items()}
+    for key, site in sites.items():
+        giver.choose(key, free[site])
+    return giver.given
 
 
 def _gateways(inventory: Inventory, previous: Numbering, found: list[Problem]) -> dict[SwitchName, IPv4Interface]:

@@ -105,8 +105,8 @@ class AddVrf(Step, frozen=True):
     vrf: Vrf
 
     def after(self) -> list[str]:
-        """Return the VRF's line."""
-        return [_vrf_line(self.vrf)]
+        """Return the VRF's lines."""
+        return _vrf_lines(self.vrf)
 
     def made(self, config: SwitchConfig) -> SwitchConfig:
         """Return the configuration with the VRF."""
@@ -114,7 +114,7 @@ class AddVrf(Step, frozen=True):
 
 
 class ChangeVrf(Step, frozen=True):
-    """Give a VRF another L3VNI; the name is the same."""
+    """Give a VRF another L3VNI, or change what it hands over to others; the name is the same."""
 
     op = "change"
     noun = "vrf"
@@ -122,12 +122,12 @@ class ChangeVrf(Step, frozen=True):
     new: Vrf
 
     def before(self) -> list[str]:
-        """Return the old VRF's line."""
-        return [_vrf_line(self.old)]
+        """Return the lines that only the old VRF has."""
+        return [line for line in _vrf_lines(self.old) if line not in _vrf_lines(self.new)]
 
     def after(self) -> list[str]:
-        """Return the new VRF's line."""
-        return [_vrf_line(self.new)]
+        """Return the lines that only the new VRF has."""
+        return [line for line in _vrf_lines(self.new) if line not in _vrf_lines(self.old)]
 
     def made(self, config: SwitchConfig) -> SwitchConfig:
         """Return the configuration with the new VRF."""
@@ -142,8 +142,8 @@ class RemoveVrf(Step, frozen=True):
     vrf: Vrf
 
     def before(self) -> list[str]:
-        """Return the VRF's line."""
-        return [_vrf_line(self.vrf)]
+        """Return the VRF's lines."""
+        return _vrf_lines(self.vrf)
 
     def made(self, config: SwitchConfig) -> SwitchConfig:
         """Return the configuration without the VRF."""
@@ -369,8 +369,13 @@ def _underlay_lines(underlay: Underlay) -> list[str]:
     return lines
 
 
-def _vrf_line(vrf: Vrf) -> str:
-    return f"vrf {vrf.name} l3vni {vrf.l3vni}"
+def _vrf_lines(vrf: Vrf) -> list[str]:
+    """Return a VRF as a diff writes it, a line per thing."""
+    return [
+        f"vrf {vrf.name} l3vni {vrf.l3vni}",
+        *(f"vrf {vrf.name} to l3vni {leak.l3vni}: {prefix}" for leak in vrf.leaks for prefix in leak.prefixes),
+        *(f"vrf {vrf.name} peer {peer.name} {peer.address} asn {peer.asn}" for peer in vrf.peers),
+    ]
 
 
 def _segment_line(segment: Segment) -> str:

@@ -1,7 +1,8 @@
 """Who reaches whom, computed from the configurations of all switches: the model check before a change.
 
 Endpoints are attachments. Frames get from one to another on the same VNI, on any switches that reach each other by BGP;
-packets, through the gateways of a VRF, on any switches whose VRFs share an L3VNI. From that follow islands of endpoints
+packets, through the gateways of a VRF, on any switches whose VRFs share an L3VNI. What VRFs hand over to each other is
+agreed between tenants; it must be mutual, and leave no prefix in two places. From the rest follow islands of endpoints
 that reach each other. Two tenants in one island are a leak; endpoints of a tenant that were in one island before and
 are not after are a loss. The model knows no timers and no packet filters: it says what the configuration means.
 """
@@ -14,6 +15,7 @@ from itertools import pairwise
 import msgspec
 
 from weft.fabric.config import Attachment, Segment, SwitchConfig
+from weft.model.addresses import IPNetwork
 from weft.model.ids import SwitchName
 from weft.model.intent import overlap
 
@@ -109,7 +111,7 @@ def islands_of(configs: Configs) -> Islands:
 
 def check(configs: Configs) -> list[Violation]:
     """Return what is wrong with who reaches whom in a fabric: leaks and clashes."""
-    return [*_first(_leaks(configs)), *_first(_clashes(configs))]
+    return [*_first(_leaks(configs)), *_first([*_clashes(configs), *_handed_over_twice(configs)])]
 
 
 def check_change(before: Configs, after: Configs) -> list[Violation]:
@@ -130,6 +132,16 @@ def _leaks(configs: Configs) -> Iterator[Violation]:
         for (one, a), (other, b) in pairwise(sorted(found.items())):
             how = f"{one} by vni {a[1].vni} on {a[0]}, {other} by vni {b[1].vni} on {b[0]}"
             yield Violation(Breach.LEAK, f"vrf {one} and vrf {other} reach each other ({how})")
+    yield from _one_sided(configs)
+
+
+def _one_sided(configs: Configs) -> Iterator[Violation]:
+    """Yield the VRFs that hand packets over to one which hands none back: tenants reach each other by agreement."""
+    for name, config in configs.items():
+        given = {(vrf.l3vni, leak.l3vni): vrf.name for vrf in config.vrfs for leak in vrf.leaks}
+        for (own, other), vrf in given.items():
+            if (other, own) not in given:
+                yield Violation(Breach.LEAK, f"vrf {vrf} hands packets over to l3vni {other} on {name}, one-sidedly")
 
 
 def _clashes(configs: Configs) -> Iterator[Violation]:
@@ -155,6 +167,21 @@ def _clashes(configs: Configs) -> Iterator[Violation]:
         for (*_, a, one), (*_, b, other) in pairwise(prefixes):
             if one != other and overlap(a.network, b.network):
                 yield Violation(Breach.CLASH, f"vrf {vrf}: vni {one} and vni {other} both have {b.network}")
+
+
+def _handed_over_twice(configs: Configs) -> Iterator[Violation]:
+    """Yield the prefixes that a VRF has itself and hands over as well, or hands over to two others."""
+    for name, config in configs.items():
+        own: dict[str, list[tuple[str, IPNetwork]]] = defaultdict(list)
+        for segment in config.segments:
+            own[str(segment.vrf)] += [(f"vni {segment.vni}", gateway.network) for gateway in segment.gateways]
+        for vrf in config.vrfs:
+            handed = [(f"l3vni {leak.l3vni}", each) for leak in vrf.leaks for each in leak.prefixes if each.prefixlen]
+            for at, (to, prefix) in enumerate(handed):
+                for where, other in [*own[vrf.name], *handed[:at]]:
+                    if overlap(prefix, other):
+                        text = f"vrf {vrf.name} on {name}: {prefix} is in {to}, and {other} in {where}"
+                        yield Violation(Breach.CLASH, text)
 
 
 def _losses(before: Configs, after: Configs) -> Iterator[Violation]:

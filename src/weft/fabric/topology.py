@@ -10,10 +10,12 @@ import msgspec
 
 from weft.fabric.checks import EDGE_ROLES, LEAF_ROLES, Problem, problems
 from weft.fabric.vlan_topology import VlanTopology
+from weft.fabric.vpc import exits_by_switch
 from weft.model.ids import NodeName, SiteName, SwitchName
 from weft.model.inventory import (
     Dataplane,
     DriftPolicy,
+    Exit,
     FabricPools,
     Inventory,
     LinkEnd,
@@ -79,6 +81,7 @@ class Topology:
             node: tuple(dict.fromkeys(link.leaf for link in links)) for node, links in self._by_node.items()
         }
         self._domain = self._domains()
+        self._exits = exits_by_switch(inventory.exits)
 
     def leaf_links(self, node: NodeName) -> tuple[NodeLink, ...]:
         """Return the cables by which a node hangs on leaves; none: nothing can be bound on it."""
@@ -130,6 +133,14 @@ class Topology:
     def domain_of(self, leaf: SwitchName) -> str | None:
         """Return the VLAN domain of a leaf, or None if no node hangs on it."""
         return self._domain.get(leaf)
+
+    def exits_of(self, switch: SwitchName) -> tuple[Exit, ...]:
+        """Return the ways out of its site that a border leaf has."""
+        return self._exits.get(switch, ())
+
+    def borders(self, site: SiteName) -> tuple[SwitchName, ...]:
+        """Return the switches of a site that have ways out of it."""
+        return tuple(name for name in self._exits if name in self.switches and self.switches[name].site == site)
 
     def pools(self, site: SiteName) -> FabricPools | None:
         """Return the number pools of a site's fabric; None for an unknown site or one without switches of ours."""

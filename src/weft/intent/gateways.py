@@ -1,13 +1,15 @@
 """External gateways of routers: an address on an external network each, held by a port.
 
-The gateway is stored and its address taken. No leaf routes to an external network yet: the port stays DOWN, and so do
-floating IPs.
+The gateway is stored and its address taken. Without SNAT, the router is announced outside by the addresses that its
+networks have (weft.intent.peerings, weft.fabric.vpc), so they must be apart from all others that are. With SNAT nothing
+is announced, and no leaf translates addresses yet: floating IPs stay DOWN, as do the ports of all gateways.
 """
 
 import msgspec
 
 from weft.intent.addresses import FixedIpSpec, assign
 from weft.intent.floating_links import ROUTER_GATEWAY, leading_through
+from weft.intent.peerings import check_announceable, is_announced
 from weft.intent.ports import PortSpec, create_port, remove_port, write_port
 from weft.intent.quotas import NOBODY
 from weft.intent.rbac import external_to
@@ -31,7 +33,8 @@ def set_gateway(tx: Transaction, router: Router, spec: GatewaySpec | None) -> Ro
     """Give a router an external gateway, another one, or none.
 
     Raises NotFound for the network; Invalid for one that is not external, is in another site or overlaps a subnet of
-    the router; Conflict for addresses that are taken, and while floating IPs need the present gateway.
+    the router; Conflict for addresses that are taken, while floating IPs need the present gateway, and for a router
+    without SNAT whose networks overlap those of another.
     """
     before = router.gateway
     if spec is None:
@@ -58,6 +61,8 @@ def _give_addresses(tx: Transaction, gateway: RouterGateway, spec: GatewaySpec) 
 
 def _written(tx: Transaction, router: Router, gateway: RouterGateway | None) -> Router:
     after = changed(tx, router, gateway=gateway)
+    if is_announced(after):
+        check_announceable(tx, after)
     tx.put_router(after)
     return after
 

@@ -6,6 +6,7 @@ from msgspec import UNSET, UnsetType
 from weft.intent.floating_links import leading_through
 from weft.intent.gateways import set_gateway
 from weft.intent.migration import join_routed
+from weft.intent.peerings import check_attachable, refuse_if_peered
 from weft.intent.plan import check_routable, forget_owner
 from weft.intent.ports import ROUTER_INTERFACE, FixedIpSpec, PortSpec, create_port, remove_port, write_port
 from weft.intent.quotas import check_quota
@@ -76,12 +77,13 @@ def update_router(tx: Transaction, router_id: RouterId, changes: RouterChanges) 
 
 
 def delete_router(tx: Transaction, router_id: RouterId) -> None:
-    """Delete a router. Raises NotFound, and Conflict (RouterInUse) while a subnet is attached to it."""
+    """Delete a router. Raises NotFound, and Conflict (RouterInUse) while a subnet is attached or it is peered."""
     router = router_of(tx, router_id)
     interfaces = tx.router_interfaces(router_id)
     if interfaces:
         ports = ", ".join(interface.port_id for interface in interfaces)
         raise Conflict(f"Router {router_id} has ports still attached: {ports}", kind="RouterInUse")
+    refuse_if_peered(tx, router_id)
     forget_owner(tx, Owner(Level.ROUTER, router_id))
     set_gateway(tx, router, None)
     tx.delete_router(router_id)
@@ -146,6 +148,7 @@ def _check_attachable(tx: Transaction, router: Router, subnet: Subnet) -> None:
     if network.site != router.site:
         raise _bad(f"subnet {subnet.id} is in site '{network.site}', router {router.id} in site '{router.site}'")
     check_routable(tx, router.id, subnet)
+    check_attachable(tx, router, subnet)
     if router.gateway is not None:
         for outer in tx.subnets(router.gateway.network_id):
             if overlap(subnet.cidr, outer.cidr):

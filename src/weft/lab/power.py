@@ -16,7 +16,7 @@ async def kill(name: str, signal_: signal.Signals = signal.SIGKILL) -> None:
     Raise NotFound if nothing of that name is known, and Permanent if it does not run.
     """
     lab = state.load()
-    if name in lab.switches:
+    if name in lab.devices:
         await switches.power_off(lab, name)
     elif (process := _find(lab, name)) is not None:
         await processes.kill(process, lab.id, signal_)
@@ -28,7 +28,7 @@ async def kill(name: str, signal_: signal.Signals = signal.SIGKILL) -> None:
 async def start(name: str) -> None:
     """Start a process of the lab, or a switch, that does not run; raise Conflict if it does."""
     lab = state.load()
-    if name in lab.switches:
+    if name in lab.devices:
         await switches.boot(lab, name)
         return
     process = _own(lab, name)
@@ -40,7 +40,7 @@ async def start(name: str) -> None:
 async def restart(name: str) -> None:
     """End a process of the lab by SIGTERM, or switch a switch off, and start it again."""
     lab = state.load()
-    if name in lab.switches:
+    if name in lab.devices:
         await switches.power_off(lab, name)
         await switches.boot(lab, name)
         return
@@ -58,7 +58,7 @@ def _own(lab: LabState, name: str) -> Process:
     process = _find(lab, name)
     if process is None:
         device = name.partition("/")[0]
-        if device in lab.switches:
+        if device in lab.devices:
             raise Invalid(f"{name}: a switch starts its own daemons again; `weft lab restart {device}` restarts it")
         raise _unknown(lab, name)
     return process
@@ -66,7 +66,7 @@ def _own(lab: LabState, name: str) -> Process:
 
 def _daemon(lab: LabState, name: str) -> tuple[int, ...]:
     device, _, program = name.partition("/")
-    if device not in lab.switches or not program:
+    if device not in lab.devices or not program:
         raise _unknown(lab, name)
     found = switches.daemons(lab, device, program)
     if not found:
@@ -75,5 +75,5 @@ def _daemon(lab: LabState, name: str) -> tuple[int, ...]:
 
 
 def _unknown(lab: LabState, name: str) -> NotFound:
-    known = ", ".join([SERVER_PROGRAM, *sorted(lab.processes), *lab.switches])
+    known = ", ".join([SERVER_PROGRAM, *sorted(lab.processes), *lab.devices])
     return NotFound(f"the lab has no process '{name}'; it has {known}, and each switch's daemons, such as leaf1/bgpd")

@@ -17,7 +17,7 @@ def argv_in(lab: LabState, name: str, command: Sequence[str]) -> tuple[str, ...]
     On a switch that is its own root folder and tools, such as vtysh; on an OVS node, Open vSwitch's tools speak to
     that node's daemons. Raise NotFound if the lab has nothing of that name.
     """
-    if name in lab.switches:
+    if name in lab.devices:
         return switches.argv_in(lab, name, command)
     if name in lab.ovs_nodes:
         own = [f"{key}={value}" for key, value in ovs.environment(name).items()]
@@ -27,7 +27,7 @@ def argv_in(lab: LabState, name: str, command: Sequence[str]) -> tuple[str, ...]
     for instance in lab.instances.values():
         if name in {instance.name, instance.port_id}:
             return ("ip", "netns", "exec", instance.namespace, *command)
-    known = ", ".join([*lab.switches, *lab.nics, *sorted(lab.instances)])
+    known = ", ".join([*lab.devices, *lab.nics, *sorted(lab.instances)])
     raise NotFound(f"the lab has no switch, node or instance '{name}' (it has {known})")
 
 

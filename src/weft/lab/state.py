@@ -85,11 +85,18 @@ class LabState(msgspec.Struct, frozen=True, kw_only=True):
     """Those of them that switch VLANs, by Open vSwitch."""
     switch_ports: dict[str, tuple[str, ...]] = {}
     """The interfaces of each switch that cables are in."""
+    outsides: dict[str, str] = {}
+    """The routers outside, which are no part of the inventory, as `switches` has its own."""
     ovs_nodes: tuple[str, ...] = ()
     nics: dict[str, tuple[str, ...]] = {}
     """The NICs of each node, in the order of its cables."""
     processes: dict[str, Process] = {}
     instances: dict[str, Instance] = {}
+
+    @property
+    def devices(self) -> dict[str, str]:
+        """What boots from the switch image, with its out-of-band address: switches, and routers outside."""
+        return {**self.switches, **self.outsides}
 
 
 def new(file: Path, server: str) -> LabState:

@@ -30,7 +30,7 @@ async def boot(lab: LabState, name: str) -> None:
     process = Process(
         name=process_name(name),
         namespace=namespace_of(name),
-        argv=switch.command(name, workdir, lab.switches[name]),
+        argv=switch.command(name, workdir, lab.devices[name]),
     )
     if (running := lab.processes.get(process.name)) is not None and processes.is_running(running, lab.id):
         raise Conflict(f"switch {name} is on; `weft lab restart {name}` switches it off and on again")

@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from weft.lab.outside import routers
 from weft.model.errors import Invalid
 from weft.model.inventory import Dataplane, Inventory, LinkEnd, Switch
 
@@ -64,7 +65,7 @@ class Wiring:
 
     @property
     def management(self) -> dict[str, str]:
-        """The out-of-band address of each switch, by the switch's name."""
+        """The out-of-band address of each switch and router outside, by its name."""
         return {
             each.namespace.removeprefix(PREFIX): str(each.address.ip)
             for each in self.oob_addresses
@@ -95,12 +96,19 @@ def wiring(inventory: Inventory, server: str) -> Wiring:
         Cable(_plug(link.a, on_switch=link.a.device in switches), _plug(link.b, on_switch=link.b.device in switches))
         for link in inventory.links
     ]
+    cables += [
+        Cable(Plug(namespace_of(way.switch), way.interface), Plug(namespace_of(router), interface, HOST_MTU_BYTES))
+        for router, ways in routers(inventory).items()
+        for interface, way in ways
+    ]
     addresses = [
         OobAddress(namespace_of(switch.name), SWITCH_OOB_INTERFACE, _oob(switch)) for switch in inventory.switches
     ]
     if addresses:
-        gateway = _free_address({each.address.ip for each in addresses}, addresses[0].address.network)
-        addresses.append(OobAddress(namespace_of(server), SERVER_OOB_INTERFACE, gateway))
+        others = [(server, SERVER_OOB_INTERFACE), *((name, SWITCH_OOB_INTERFACE) for name in routers(inventory))]
+        for name, interface in others:
+            free = _free_address({each.address.ip for each in addresses}, addresses[0].address.network)
+            addresses.append(OobAddress(namespace_of(name), interface, free))
     cables += [
         Cable(
             Plug(each.namespace, each.interface, HOST_MTU_BYTES),
@@ -108,7 +116,11 @@ def wiring(inventory: Inventory, server: str) -> Wiring:
         )
         for each in addresses
     ]
-    devices = [*(switch.name for switch in inventory.switches), *(node.name for node in inventory.nodes)]
+    devices = [
+        *(switch.name for switch in inventory.switches),
+        *(node.name for node in inventory.nodes),
+        *routers(inventory),
+    ]
     namespaces = (OOB_NAMESPACE, *(namespace_of(device) for device in devices))
     return Wiring(namespaces, tuple(cables), tuple(addresses), server)
 
@@ -133,7 +145,12 @@ def _free_address(taken: set[ipaddress.IPv4Address], network: ipaddress.IPv4Netw
 
 def _problems(inventory: Inventory, server: str) -> Iterator[str]:
     devices = [*(switch.name for switch in inventory.switches), *(node.name for node in inventory.nodes)]
-    yield from _name_problems(devices)
+    yield from _name_problems([*devices, *routers(inventory)])
+    for way in inventory.exits:
+        if way.vlan:
+            yield f"exit {way.switch}:{way.interface}: a lab's cable to {way.peer} carries no VLANs; leave vlan out"
+        if way.peer in devices:
+            yield f"exit {way.switch}:{way.interface}: '{way.peer}' is also a device of the inventory"
     if server not in {node.name for node in inventory.nodes}:
         known = ", ".join(node.name for node in inventory.nodes) or "none"
         yield f'[lab] server = "{server}": no such node (nodes: {known})'

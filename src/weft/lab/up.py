@@ -4,13 +4,15 @@ import asyncio
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from weft.client import AsyncClient
 from weft.client.endpoint import UNREACHABLE
-from weft.lab import file, namespaces, ovs, processes, programs, state, switches
+from weft.lab import file, namespaces, outside, ovs, processes, programs, state, switches
+from weft.lab.commands import run
 from weft.lab.convergence import until_converged
 from weft.lab.file import LabFile
 from weft.lab.nic import transmit_checksums_off
@@ -18,7 +20,7 @@ from weft.lab.progress import Progress
 from weft.lab.state import LabState
 from weft.lab.topology import namespace_of, ovs_nodes
 from weft.model.errors import Conflict, Forbidden, Permanent, Transient
-from weft.model.inventory import VLAN_ROLES
+from weft.model.inventory import VLAN_ROLES, Inventory
 
 POLL_S = 0.05
 SERVER_START_TIMEOUT_S = 30.0
@@ -58,10 +60,12 @@ def _first(error: BaseException) -> BaseException:
 def _planned(lab_file: LabFile) -> LabState:
     """Return the state of a lab of which nothing is made yet, with every namespace that will be."""
     wiring, inventory = lab_file.wiring, lab_file.inventory
+    outsides = outside.routers(inventory)
     return msgspec.structs.replace(
         state.new(lab_file.path.resolve(), wiring.server),
         namespaces=wiring.namespaces,
-        switches=dict(wiring.management),
+        switches={name: address for name, address in wiring.management.items() if name not in outsides},
+        outsides={name: address for name, address in wiring.management.items() if name in outsides},
         vlan_switches=tuple(str(each.name) for each in inventory.switches if each.role in VLAN_ROLES),
         switch_ports={name: wiring.plugs(namespace_of(name)) for name in wiring.management},
         ovs_nodes=ovs_nodes(inventory),
@@ -83,7 +87,8 @@ async def _build(lab_file: LabFile, progress: Progress) -> None:
         await _until_serving(client, server, lab)
         programs.write_client_file()
         progress.done(f"server answers at http://{programs.MACHINE_ADDRESS}")
-        await client.put_inventory(lab_file.wire)
+        numbers = (await client.put_inventory(lab_file.wire))["numbering"]
+        group.create_task(_boot_outsides(lab, lab_file.inventory, numbers["switches"], progress))
         address = await _install_server_node(lab, client)
         progress.done(f"inventory taken; the server's in-band address is {address}")
         await vswitches
@@ -94,6 +99,16 @@ async def _build(lab_file: LabFile, progress: Progress) -> None:
 async def _boot_switches(lab: LabState, progress: Progress) -> None:
     await asyncio.gather(*(switches.boot(lab, name) for name in lab.switches))
     progress.done(f"{len(lab.switches)} switches booted")
+
+
+async def _boot_outsides(
+    lab: LabState, inventory: Inventory, numbers: Mapping[str, Mapping[str, int]], progress: Progress
+) -> None:
+    outside.write_configurations(inventory, {name: each["asn"] for name, each in numbers.items()}, state.LAB_DIR)
+    for name in lab.outsides:
+        await run("ip", "netns", "exec", namespace_of(name), "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        await switches.boot(lab, name)
+        progress.done(f"router {name}, outside, booted")
 
 
 async def _start_vswitches(lab: LabState, progress: Progress) -> None:

@@ -165,6 +165,17 @@ class RouterInterface(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     port_id: PortId
 
 
+class Peering(msgspec.Struct, frozen=True, kw_only=True):
+    """Two routers whose networks reach each other, and nothing beyond; their prefixes do not overlap."""
+
+    id: str
+    routers: tuple[RouterId, RouterId]
+    """Sorted."""
+    project_id: str
+    """Whose user asked for it."""
+    created_at: float = 0.0
+
+
 class FixedIp(msgspec.Struct, frozen=True, gc=False):
     """An address of a port, and the subnet it is from."""
 

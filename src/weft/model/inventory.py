@@ -84,6 +84,8 @@ class FabricPools(msgspec.Struct, frozen=True, kw_only=True):
     l3vnis: NumberRange = NumberRange(50000, 59999)
     vlans: NumberRange = NumberRange(100, 3999)
     """VLANs that weft may use on node-facing interfaces; chosen per leaf."""
+    exit_vnis: NumberRange = NumberRange(9000, 9999)
+    """The first is the L3VNI of the VRF `outside`, in which border leaves meet routers outside; then one per exit."""
     provider_vlans: NumberRange | None = None
     """VLANs of the three-layer part's networks, the same on all its switches; None: no VLAN networks here."""
     physical_network: str | None = None
@@ -185,6 +187,25 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     management: bool = True
 
 
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """A way out of a site: an interface of a border leaf, with a router behind it that weft does not configure.
+
+    The two speak eBGP (IPv4 unicast). By it come routes to the outside, usually a default route; by it goes what
+    tenants' routers announce: those that have an external gateway without SNAT.
+    """
+
+    switch: SwitchName
+    interface: str
+    vlan: int = 0
+    """The tag of frames to the router; 0: none."""
+    address: ipaddress.IPv4Interface
+    """The border leaf's, with the length of the prefix that it shares with the router."""
+    peer: str
+    """What the router is called."""
+    peer_address: ipaddress.IPv4Address
+    peer_asn: int
+
+
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """All that is physically there. Checked as a whole by weft.fabric.topology.problems."""
 
@@ -194,3 +215,4 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[Link, ...] = ()
     models: tuple[SwitchModel, ...] = ()
     """Models of switches that weft does not know, or of which the site knows better."""
+    exits: tuple[Exit, ...] = ()

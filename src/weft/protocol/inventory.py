@@ -1,8 +1,9 @@
 """The wire form of an inventory: TOML and JSON share it (examples/small-dc.toml; PUT /v1/inventory).
 
-Tables ``sites``, ``switches``, ``nodes``, ``links`` and, if need be, ``models``; link ends as ``device:interface``,
-ranges as ``100-3999``, addresses as text. `decode` checks shape only - types, names, unknown keys - and reports every
-problem by its path; whether the parts fit together is the matter of weft.fabric.topology.problems.
+Tables ``sites``, ``switches``, ``nodes``, ``links`` and, if need be, ``models`` and ``exits``; link ends as
+``device:interface``, ranges as ``100-3999``, addresses as text. `decode` checks shape only - types, names, unknown
+keys - and reports every problem by its path; whether the parts fit together is the matter of
+weft.fabric.topology.problems.
 """
 
 import enum
@@ -18,6 +19,7 @@ import msgspec
 from weft.model.addresses import parse_mac
 from weft.model.errors import Invalid
 from weft.model.inventory import (
+    Exit,
     FabricPools,
     Inventory,
     Link,
@@ -38,7 +40,8 @@ _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 _HOST_PORT = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?|[0-9A-Fa-f:]+")
 _RANGE = re.compile(r"\s*(\d+)\s*-\s*(\d+)\s*")
 
-TABLES = ("sites", "switches", "nodes", "links", "models")
+TABLES = ("sites", "switches", "nodes", "links", "models", "exits")
+OPTIONAL_TABLES = frozenset({"models", "exits"})
 
 MAX_PROBLEMS_SHOWN = 100
 """An Invalid lists at most this many problems and counts the rest."""
@@ -58,6 +61,7 @@ def decode(wire: Mapping[str, Any]) -> Inventory:
         nodes=_rows(Node, wire.get("nodes", ()), "nodes", problems),
         links=_rows(Link, wire.get("links", ()), "links", problems),
         models=_rows(SwitchModel, wire.get("models", ()), "models", problems),
+        exits=_rows(Exit, wire.get("exits", ()), "exits", problems),
     )
     if problems:
         raise Invalid(listing("the inventory cannot be read", problems), kind="InventoryInvalid")
@@ -69,7 +73,7 @@ def encode(inventory: Inventory) -> dict[str, Any]:
     return {
         name: [_encoded(row) for row in getattr(inventory, name)]
         for name in TABLES
-        if name != "models" or inventory.models
+        if name not in OPTIONAL_TABLES or getattr(inventory, name)
     }
 
 
@@ -196,12 +200,29 @@ def _address(text: str) -> ipaddress.IPv4Address:
         raise ValueError(f"'{text}' is not an IPv4 address") from None
 
 
+def _interface_address(text: str) -> ipaddress.IPv4Interface:
+    try:
+        found = ipaddress.IPv4Interface(text)
+    except ValueError:
+        found = None
+    if found is None or "/" not in text:
+        raise ValueError(f"'{text}' is not an IPv4 address with its prefix length, such as 192.0.2.1/31")
+    return found
+
+
+def _interface_name(text: str) -> str:
+    if not _INTERFACE.fullmatch(text):
+        raise ValueError(f"'{text}' is not an interface's name")
+    return text
+
+
 _NESTED: dict[tuple[type, str], type[msgspec.Struct]] = {(Site, "fabric"): FabricPools, (Site, "safety"): Safety}
 _BY_TYPE: dict[Any, Callable[[str], Any]] = {
     LinkEnd: _link_end,
     NumberRange: _number_range,
     ipaddress.IPv4Network: _prefix,
     ipaddress.IPv4Address: _address,
+    ipaddress.IPv4Interface: _interface_address,
 }
 _BY_FIELD: dict[tuple[type, str], Callable[[str], Any]] = {
     (Site, "name"): _name,
@@ -213,12 +234,16 @@ _BY_FIELD: dict[tuple[type, str], Callable[[str], Any]] = {
     (Node, "name"): _name,
     (Node, "site"): _name,
     (FabricPools, "gateway_mac"): parse_mac,
+    (Exit, "switch"): _name,
+    (Exit, "interface"): _interface_name,
+    (Exit, "peer"): _name,
 }
 _SAMPLE: dict[Any, str] = {
     LinkEnd: "leaf1:eth1",
     NumberRange: "100-3999",
     ipaddress.IPv4Network: "10.255.0.0/24",
     ipaddress.IPv4Address: "10.255.0.1",
+    ipaddress.IPv4Interface: "192.0.2.1/31",
 }
 
 
@@ -241,7 +266,9 @@ def _kind(raw: Any) -> str:
 
 
 def _encoded(value: Any) -> Any:
-    if isinstance(value, LinkEnd | NumberRange | ipaddress.IPv4Network | ipaddress.IPv4Address):
+    if isinstance(
+        value, LinkEnd | NumberRange | ipaddress.IPv4Network | ipaddress.IPv4Address | ipaddress.IPv4Interface
+    ):
         return str(value)
     if isinstance(value, enum.Enum):
         return value.value

@@ -25,6 +25,8 @@ class Kind(StrEnum):
     ROUTER = "router"
     ROUTER_INTERFACE = "router_interface"
     """Its id is that of the subnet."""
+    PEERING = "peering"
+    """Two routers whose networks reach each other."""
     PORT = "port"
     NODE = "node"
     """A node's agent came, went, or said something new of itself."""

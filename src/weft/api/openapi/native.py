@@ -7,6 +7,7 @@ import msgspec
 
 from weft.api.native.fabric import ApplyRequest
 from weft.api.native.networks import MigrateRequest
+from weft.api.native.peerings import PeeringRequest
 from weft.api.native.ports import BindRequest
 from weft.api.openapi import addresses
 from weft.api.openapi.page import ANY, EVENTS, OBJECT, PLAIN, TEXT, Page, Schema, many, one
@@ -129,6 +130,15 @@ _STAGE: Schema = {
         "vni": {"type": ["integer", "null"]},
     },
 }
+_PEERING: Schema = {
+    "type": "object",
+    "required": ["id", "routers", "created_at"],
+    "properties": {
+        "id": TEXT,
+        "routers": {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2},
+        "created_at": {"type": "number"},
+    },
+}
 _FILTERS = ("network_id", "node", "device_id", "name", "project_id", "state")
 _REVISION: Schema = {"type": "integer", "minimum": 0}
 
@@ -199,6 +209,9 @@ PAGES: Mapping[tuple[str, str], Page] = {
     ("GET", "/v1/fabric/rollouts/{id}"): Page(answers={200: one("rollout", _ROLLOUT)}),
     ("GET", "/v1/networks/{id}/stage"): Page(answers={200: one("network", _STAGE)}),
     ("POST", "/v1/networks/{id}/migrate"): Page(takes=MigrateRequest, answers={200: one("network", _STAGE)}),
+    ("GET", "/v1/peerings"): Page(answers={200: many("peerings", _PEERING)}, query={"router_id": TEXT}),
+    ("POST", "/v1/peerings"): Page(takes=PeeringRequest, answers={201: one("peering", _PEERING)}),
+    ("DELETE", "/v1/peerings/{id}"): Page(answers={204: None}),
     ("GET", "/v1/operations"): Page(
         answers={200: many("operations", OperationShown)}, query={"state": {"enum": list(OperationState)}}
     ),

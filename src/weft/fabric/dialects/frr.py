@@ -14,13 +14,17 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from weft.fabric.config import FabricLink, SwitchConfig, Underlay, Vrf
+from weft.fabric.config import ExitPeer, FabricLink, Leak, SwitchConfig, Underlay, Vrf, sorted_prefixes
 from weft.fabric.dialects import frr_text
 from weft.fabric.dialects.frr_text import Path, Tree
+from weft.model.addresses import IPNetwork, parse_network
 from weft.model.ids import SwitchName
 
 KEEPALIVE_S = 3
 HOLD_S = 9
+EXIT_KEEPALIVE_S = 1
+EXIT_HOLD_S = 3
+"""A router outside is behind a segment of its own, whose interface does not see the cable: only silence tells."""
 CONNECT_RETRY_S = 1
 """How long a session that was refused waits for its next attempt. FRR's own 120 s would outlast a switch's boot."""
 COALESCE_MS = 0
@@ -41,6 +45,13 @@ _VALUED = (  # a second value replaces the first; of all other lines there may b
         r"(neighbor \S+ (?:remote-as|peer-group|description|timers connect|timers \d|advertisement-interval)) ?"
     ),
 )
+INTERFACE_NAME_BYTES = 15  # IFNAMSIZ without its closing zero
+_LEAK_IPV4 = ipaddress.IPv4Network("169.254.0.0/16")
+_LEAK_IPV6 = ipaddress.IPv6Network("fd77:6566:7400::/96")
+_LEAK = re.compile(
+    r"ip(?:v6)? route (?P<prefix>\S+) \S+ (?:l\d+-(?P<decimal>\d+)|x[0-9a-f]+-(?P<hexadecimal>[0-9a-f]+)) onlink"
+)
+"""A static route of weft's: no other interface has such a name."""
 _IPV4 = "address-family ipv4 unicast"
 _IPV6 = "address-family ipv6 unicast"
 _EVPN = "address-family l2vpn evpn"
@@ -84,6 +95,8 @@ def render(config: SwitchConfig) -> Tree:
     underlay = config.underlay
     tree: Tree = {}
     for vrf in config.vrfs:
+        for line in _leak_lines(vrf):
+            frr_text.put(tree, (f"vrf {vrf.name}", line))
         frr_text.put(tree, (f"vrf {vrf.name}", f"vni {vrf.l3vni}"))
     addresses = [(link.interface, f"ip address {link.address}") for link in underlay.links]
     addresses.append(("lo", f"ip address {underlay.loopback}/32"))
@@ -92,7 +105,7 @@ def render(config: SwitchConfig) -> Tree:
     management = underlay.management.gateway.network if underlay.management else None
     tree[f"router bgp {underlay.asn}"] = _bgp(underlay, management)
     for vrf in config.vrfs:
-        tree[f"router bgp {underlay.asn} vrf {vrf.name}"] = _bgp_vrf(underlay)
+        tree[f"router bgp {underlay.asn} vrf {vrf.name}"] = _bgp_vrf(underlay, vrf)
     return tree
 
 
@@ -191,13 +204,88 @@ def _is_passive(link: FabricLink) -> bool:
     return link.address.ip < link.peer_address
 
 
-def _bgp_vrf(underlay: Underlay) -> Tree:
-    """The router id is given: left alone, FRR would take the anycast gateway's address, the same on all leaves."""
-    tree = _lines([f"bgp router-id {underlay.loopback}"])
-    tree[_IPV4] = _lines(["redistribute connected"])
-    tree[_IPV6] = _lines(["redistribute connected"])
+def _bgp_vrf(underlay: Underlay, vrf: Vrf) -> Tree:
+    """The router id is given: left alone, FRR would take the anycast gateway's address, the same on all leaves.
+
+    On a border leaf, what is handed over is announced as well: the default route to the other leaves, and tenants'
+    prefixes to the routers outside. To those goes nothing else: links to such routers are nobody's concern.
+    """
+    lines = [f"bgp router-id {underlay.loopback}"]
+    if vrf.peers:
+        lines += ["no bgp ebgp-requires-policy", "no bgp default ipv4-unicast"]
+    for peer in vrf.peers:
+        lines += [
+            f"neighbor {peer.address} remote-as {peer.asn}",
+            f"neighbor {peer.address} description {peer.name}",
+            f"neighbor {peer.address} timers {EXIT_KEEPALIVE_S} {EXIT_HOLD_S}",
+            f"neighbor {peer.address} timers connect {CONNECT_RETRY_S}",
+        ]
+    redistributed = [
+        *(["redistribute connected"] if not vrf.peers else []),
+        *(["redistribute static"] if _leads_outside(vrf) else []),
+    ]
+    tree = _lines(lines)
+    tree[_IPV4] = _lines([*redistributed, *(f"neighbor {peer.address} activate" for peer in vrf.peers)])
+    tree[_IPV6] = _lines(redistributed)
     tree[_EVPN] = _lines(["advertise ipv4 unicast", "advertise ipv6 unicast"])
-    return tree
+    return {line: block for line, block in tree.items() if block or line not in {_IPV4, _IPV6}}
+
+
+def _leads_outside(vrf: Vrf) -> bool:
+    return bool(vrf.peers) or any(prefix.prefixlen == 0 for leak in vrf.leaks for prefix in leak.prefixes)
+
+
+def leak_interface(own: int, other: int) -> str:
+    """Return the name of the interface by which the VRF of an L3VNI hands packets over to that of another.
+
+    At most 15 bytes, as Linux wants it: in decimal, unless that is too long.
+    """
+    name = f"l{own}-{other}"
+    return name if len(name) <= INTERFACE_NAME_BYTES else f"x{own:x}-{other:x}"
+
+
+def leak_addresses(l3vni: int) -> tuple[ipaddress.IPv4Interface, ipaddress.IPv6Interface]:
+    """Return the addresses that a VRF's ends of such interfaces have, the same on every switch.
+
+    They are seen by the other end only: a link-local IPv4 address (RFC 3927) and a unique local one (RFC 4193).
+    """
+    return (
+        ipaddress.IPv4Interface((int(_LEAK_IPV4.network_address) + (l3vni & 0xFFFF), 32)),
+        ipaddress.IPv6Interface((int(_LEAK_IPV6.network_address) + l3vni, 128)),
+    )
+
+
+def _leak_lines(vrf: Vrf) -> list[str]:
+    return [
+        f"{'ip' if prefix.version == 4 else 'ipv6'} route {prefix} "
+        f"{leak_addresses(leak.l3vni)[prefix.version == 6].ip} {leak_interface(vrf.l3vni, leak.l3vni)} onlink"
+        for leak in vrf.leaks
+        for prefix in leak.prefixes
+    ]
+
+
+def _leaks(block: Mapping[str, Tree]) -> tuple[Leak, ...]:
+    """Return what a VRF's static routes hand over to others."""
+    found: dict[int, list[IPNetwork]] = {}
+    for line in block:
+        if route := _LEAK.fullmatch(line):
+            other = int(route["decimal"]) if route["decimal"] else int(route["hexadecimal"], 16)
+            found.setdefault(other, []).append(parse_network(route["prefix"]))
+    return tuple(Leak(l3vni=l3vni, prefixes=sorted_prefixes(prefixes)) for l3vni, prefixes in sorted(found.items()))
+
+
+def _exit_peers(block: Mapping[str, Tree]) -> tuple[ExitPeer, ...]:
+    """Return the routers outside that a VRF speaks to; a neighbour without a name is nobody that weft put there."""
+    peers = (re.fullmatch(r"neighbor (\S+) remote-as (\d+)", line) for line in block)
+    return tuple(
+        sorted(
+            ExitPeer(address=address, asn=int(peer[2]), name=name)
+            for peer in peers
+            if peer
+            and (address := _address(peer[1])) is not None
+            and (name := _value(block, f"neighbor {peer[1]} description"))
+        )
+    )
 
 
 def _lines(lines: Iterable[str]) -> Tree:
@@ -212,13 +300,24 @@ def _asn(running: Tree) -> int | None:
 def _vrfs(running: Tree) -> tuple[Vrf, ...]:
     """Return the VRFs that have a VNI or a BGP instance; a VRF without either is the empty shell of one that was."""
     numbers: dict[str, int] = {}
+    leaks: dict[str, tuple[Leak, ...]] = {}
+    peers: dict[str, tuple[ExitPeer, ...]] = {}
     for line, block in running.items():
         bgp = _BGP.fullmatch(line)
         if bgp and bgp[2]:
             numbers.setdefault(bgp[2], 0)
-        elif line.startswith("vrf ") and (vni := _value(block, "vni")):
-            numbers[line.split()[1]] = int(vni.split()[0])
-    return tuple(sorted(Vrf(name=name, l3vni=l3vni) for name, l3vni in numbers.items()))
+            peers[bgp[2]] = _exit_peers(block)
+        elif line.startswith("vrf "):
+            name, vni = line.split()[1], _value(block, "vni")
+            leaks[name] = _leaks(block)
+            if vni:
+                numbers[name] = int(vni.split()[0])
+    return tuple(
+        sorted(
+            Vrf(name=name, l3vni=l3vni, leaks=leaks.get(name, ()), peers=peers.get(name, ()))
+            for name, l3vni in numbers.items()
+        )
+    )
 
 
 def _links(running: Tree, bgp: Tree) -> tuple[FabricLink, ...]:
@@ -273,8 +372,8 @@ def _owned(running: Tree) -> Tree:
         if _BGP.fullmatch(line):
             owned[line] = block
         elif line.startswith("vrf "):
-            vnis = {inner: below for inner, below in block.items() if inner.startswith("vni ")}
-            owned |= {line: vnis} if vnis else {}
+            own = {inner: below for inner, below in block.items() if inner.startswith("vni ") or _LEAK.fullmatch(inner)}
+            owned |= {line: own} if own else {}
         elif line.startswith("interface "):
             addresses = {inner: below for inner, below in block.items() if _is_owned_address(line, inner)}
             owned |= {line: addresses} if addresses else {}

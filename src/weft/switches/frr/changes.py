@@ -167,7 +167,7 @@ def _create(where: Where, link: Link) -> list[str]:
         case "veth":
             assert link.peer is not None
             inner = f" netns {link.peer[0]}" if link.peer[0] else ""
-            return [f"{head}{mtu} type veth peer name {link.peer[1]}{mtu}{inner}"]
+            return [f"{head}{space}{mtu} type veth peer name {link.peer[1]}{mtu}{inner}"]
         case "vlan":
             return [f"{head} link {link.lower}{mtu}{mac} type vlan id {link.vlan_id}"]
         case "vrf":  # what it does not know must not be looked up in the switch's own table
@@ -182,7 +182,7 @@ def _settle(link: Link, there: Link | None) -> list[str]:
     """Return what makes a link that exists as it shall be; `there` is None if it has just been made."""
     name = link.name
     lines: list[str] = []
-    if there is None and (link.kind or link.is_veth_end):
+    if there is None and (link.kind or link.is_veth_end) and not link.is_routed_link:
         lines.append(f"link set {name} addrgenmode none")
     if link.alias is not None and (there is None or there.alias != link.alias):
         lines.append(f"link set {name} alias {link.alias}")

@@ -17,6 +17,12 @@ MARK = "weft"
 VETH_END = f"{MARK}:end"
 """The alias of a veth pair's far end, which comes and goes with the near one."""
 
+LEAK = f"{MARK}:leak"
+"""The alias of the near end of a veth pair between two VRFs."""
+
+LEAK_END = f"{VETH_END}:leak"
+"""The alias of its far end."""
+
 Space = str
 Where = tuple[Space, str]
 """A link's space and name."""
@@ -60,7 +66,13 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def is_veth_end(self) -> bool:
         """Tell whether it is the far end of a pair."""
-        return self.alias == VETH_END
+        return self.alias in {VETH_END, LEAK_END}
+
+    @property
+    def is_routed_link(self) -> bool:
+        """Tell whether it is an end of a pair between two VRFs; such a link needs a link-local IPv6 address (RFC 4861)
+        to ask for the other end's MAC."""
+        return self.alias in {LEAK, LEAK_END}
 
 
 Table = Mapping[Where, Link]

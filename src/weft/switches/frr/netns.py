@@ -16,7 +16,16 @@ from weft.fabric.config import Attachment, ManagementSegment, Segment, SwitchCon
 from weft.fabric.dialects.frr import Reading
 from weft.switches.frr.changes import is_as_wanted
 from weft.switches.frr.kernel import MARK, OWN_SPACE, VETH_END, Handoffs, Kernel, Link, Space, Wanted, Where
-from weft.switches.frr.readback import DEFAULT_VRF, SYSCTLS, gateway_mac_of, management_of, underlay_of, vnis_of
+from weft.switches.frr.readback import (
+    DEFAULT_VRF,
+    SYSCTLS,
+    gateway_mac_of,
+    leak_links,
+    management_of,
+    underlay_of,
+    vnis_of,
+    with_sound_leaks,
+)
 
 MANAGEMENT_BRIDGE = "br-mgmt"
 INTERFACE_NAME_BYTES = 15  # IFNAMSIZ without its closing zero
@@ -47,6 +56,7 @@ class NetnsLayout:
         links = dict(_underlay_links(config.underlay))
         for vrf in config.vrfs:
             links |= _vrf_links(vrf, config.underlay.loopback)
+        links |= leak_links(config.vrfs, devices=False)
         for segment in config.segments:
             links |= _segment_links(segment, config.underlay.loopback, config.gateway_mac)
         entries: dict[tuple[str, int], tuple[str, int]] = {}
@@ -76,7 +86,7 @@ class NetnsLayout:
         return SwitchConfig(
             name=like.name,
             underlay=underlay,
-            vrfs=tuple(sorted(_vrfs(kernel, routing, loopback))),
+            vrfs=with_sound_leaks(_vrfs(kernel, routing, loopback), kernel, devices=False),
             segments=tuple(sorted(_segments(kernel, loopback, mac))),
             attachments=tuple(sorted(_attachments(kernel))),
             gateway_mac=mac,
@@ -227,7 +237,7 @@ def _segments(kernel: Kernel, loopback: ipaddress.IPv4Address, mac: str) -> Iter
 
 def _vrfs(kernel: Kernel, routing: Reading, loopback: ipaddress.IPv4Address) -> Iterator[Vrf]:
     configured = {vrf.name: vrf for vrf in routing.vrfs}
-    inhabited = {space for (space, name), link in kernel.links.items() if space in kernel.spaces and name != "lo"}
+    inhabited = {space for (space, name) in kernel.links if space in kernel.spaces and name != "lo"}
     for name in configured.keys() | inhabited:
         vrf = configured.get(name, Vrf(name=name, l3vni=0))
         whole = (
@@ -242,7 +252,7 @@ def _attachments(kernel: Kernel) -> Iterator[Attachment]:
     fars = {name: space for (space, name), link in kernel.links.items() if link.is_veth_end}
     seen = set()
     for link in kernel.links.values():
-        if link.is_marked and link.kind == "veth" and not link.is_veth_end:
+        if link.is_marked and link.kind == "veth" and not link.is_veth_end and not link.is_routed_link:
             _, interface, vlan = (link.alias or "").split(":")
             space = fars.get(f"{link.name}v", OWN_SPACE)
             far = kernel.links.get((space, f"{link.name}v"))

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from weft.fabric.config import FabricLink, ManagementSegment, SwitchConfig, Underlay
-from weft.fabric.dialects.frr import Reading
+from weft.fabric.config import FabricLink, Leak, ManagementSegment, SwitchConfig, Underlay, Vrf
+from weft.fabric.dialects.frr import Reading, leak_addresses, leak_interface
 from weft.model.addresses import parse_interface
-from weft.switches.frr.kernel import OWN_SPACE, Kernel, Link
+from weft.switches.frr.changes import is_as_wanted
+from weft.switches.frr.kernel import LEAK, LEAK_END, OWN_SPACE, Kernel, Link, Where
 
 DEFAULT_VRF = "default"
 USUAL_MTU_BYTES = 9216
@@ -63,6 +64,57 @@ def without_remainders(config: SwitchConfig, like: SwitchConfig) -> SwitchConfig
     vnis = {segment.vni for segment in segments}
     attachments = tuple(attachment for attachment in config.attachments if attachment.vni in vnis)
     return msgspec.structs.replace(config, underlay=underlay, vrfs=vrfs, segments=segments, attachments=attachments)
+
+
+def leak_links(vrfs: Iterable[Vrf], *, devices: bool) -> dict[Where, Link]:
+    """Return the veth pairs between VRFs of a switch of which one hands packets over to the other.
+
+    `devices`: VRFs are devices, which the ends are enslaved to; else they are namespaces, which the ends stand in. The
+    near end is that of the lower L3VNI.
+    """
+    names = {vrf.l3vni: vrf.name for vrf in vrfs if vrf.l3vni}
+    pairs = {
+        (min(vrf.l3vni, leak.l3vni), max(vrf.l3vni, leak.l3vni))
+        for vrf in vrfs
+        for leak in vrf.leaks
+        if vrf.l3vni and leak.l3vni in names
+    }
+    links: dict[Where, Link] = {}
+    for low, high in sorted(pairs):
+        near, far = leak_interface(low, high), leak_interface(high, low)
+        near_at, far_at = ((OWN_SPACE, near), (OWN_SPACE, far)) if devices else ((names[low], near), (names[high], far))
+        links[near_at] = _leak_end(near, low, names[low] if devices else "", LEAK, far_at)
+        links[far_at] = _leak_end(far, high, names[high] if devices else "", LEAK_END, None)
+    return links
+
+
+def _leak_end(name: str, l3vni: int, master: str, alias: str, peer: Where | None) -> Link:
+    return Link(
+        name=name,
+        kind="veth" if peer is not None else "",
+        alias=alias,
+        master=master,
+        addresses=frozenset(map(str, leak_addresses(l3vni))),
+        peer=peer,
+    )
+
+
+def with_sound_leaks(vrfs: Iterable[Vrf], kernel: Kernel, *, devices: bool) -> tuple[Vrf, ...]:
+    """Return VRFs without those leaks whose link is not there as it should be."""
+    known = list(vrfs)
+    broken = {
+        where[1]
+        for where, link in leak_links(known, devices=devices).items()
+        if not is_as_wanted(where, link, kernel.links)
+    }
+    numbers = {vrf.l3vni for vrf in known}
+
+    def sound(vrf: Vrf, leak: Leak) -> bool:
+        ends = {leak_interface(vrf.l3vni, leak.l3vni), leak_interface(leak.l3vni, vrf.l3vni)}
+        return leak.l3vni in numbers and not ends & broken
+
+    kept = (msgspec.structs.replace(vrf, leaks=tuple(leak for leak in vrf.leaks if sound(vrf, leak))) for vrf in known)
+    return tuple(sorted(kept))
 
 
 def management_of(bridge: Link | None, ports: Iterable[str], routing: Reading) -> ManagementSegment | None:

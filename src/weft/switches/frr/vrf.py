@@ -51,6 +51,7 @@ class VrfLayout:
             links |= _management_links(config.underlay.management)
         for vrf in config.vrfs:
             links |= _vrf_links(vrf, vlans[vrf.l3vni], config.underlay.loopback)
+        links |= readback.leak_links(config.vrfs, devices=True)
         for segment in config.segments:
             links |= _segment_links(segment, vlans[segment.vni], config.underlay.loopback, config.gateway_mac)
         for interface, port_vlans in _port_vlans(config, vlans).items():
@@ -66,7 +67,7 @@ class VrfLayout:
         return SwitchConfig(
             name=like.name,
             underlay=readback.underlay_of(kernel, routing, management, like, SYSCTLS),
-            vrfs=tuple(sorted(_vrfs(kernel, routing, loopback))),
+            vrfs=readback.with_sound_leaks(_vrfs(kernel, routing, loopback), kernel, devices=True),
             segments=segments,
             attachments=tuple(sorted(_attachments(kernel, {segment.vni for segment in segments}))),
             gateway_mac=mac,
