@@ -225,10 +225,10 @@ def test_parts_are_found_by_their_titles() -> None:
 
 def test_switches_that_cannot_be_driven_are_named() -> None:
     made = Switch(
-        name=SwitchName("leaf1"), site=SiteName("x"), role=SwitchRole.LEAF, dialect=Dialect.EOS, management="h"
+        name=SwitchName("leaf1"), site=SiteName("x"), role=SwitchRole.LEAF, dialect=Dialect.NXOS, management="h"
     )
     settings = DriverSettings(key_file=Path("/nowhere"))
-    with pytest.raises(Permanent, match="no driver for dialect 'eos'"):
+    with pytest.raises(Permanent, match="no driver for dialect 'nxos'"):
         driver_for(made, settings)
     with pytest.raises(Permanent, match="no management address"):
         driver_for(replace(made, management=None, dialect=Dialect.FRR), settings)

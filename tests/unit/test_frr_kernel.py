@@ -17,8 +17,8 @@ from weft.switches.frr.changes import link_changes
 from weft.switches.frr.driver import Layout
 from weft.switches.frr.kernel import Kernel
 from weft.switches.frr.netns import NetnsLayout, far_end, near_end
-from weft.switches.frr.readback import without_remainders
 from weft.switches.frr.vrf import VrfLayout
+from weft.switches.remainders import without_remainders
 
 LAYOUTS = [NetnsLayout(), VrfLayout()]
 by_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)

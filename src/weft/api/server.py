@@ -34,7 +34,7 @@ from weft.api.tls import Tls, tls_files
 from weft.controller.controllers import Controllers
 from weft.controller.nova.client import client_of
 from weft.model.errors import Permanent
-from weft.model.inventory import Switch
+from weft.model.inventory import Dialect, Switch
 from weft.store import Engine, Store, open_engine
 from weft.switches.driver import DriverSettings, SwitchDriver, driver_for
 
@@ -237,12 +237,15 @@ def _configure_logs() -> None:
 
 def _driver(switch: Switch, term: int, settings: ServerSettings) -> SwitchDriver:
     """Return the driver of a switch; raise Permanent if the server was given no key to log in with."""
-    if settings.switch_key is None:
+    if settings.switch_key is None and switch.dialect is not Dialect.EOS:
         raise Permanent("this server has no key to log in to switches with; start it with --switch-key PATH")
     login = DriverSettings(
         key_file=settings.switch_key,
         user=settings.switch_user,
         known_hosts=settings.switch_known_hosts,
+        eapi_user=settings.eapi_user,
+        eapi_password_file=settings.eapi_password_file,
+        eapi_ca=settings.eapi_ca,
         term=term,
     )
     return driver_for(switch, login)

@@ -52,6 +52,12 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whom switches know by that key."""
     switch_known_hosts: Path | None = None
     """Host keys of switches; one that is new is added. None: they are remembered until the process ends."""
+    eapi_user: str = "admin"
+    """Whom switches know that are driven by eAPI."""
+    eapi_password_file: Path | None = None
+    """Holds that user's password. None: no such switch can be reached."""
+    eapi_ca: Path | None = None
+    """Authorities of those switches' certificates (PEM). None: the system's."""
     controllers: bool = True
     """Whether the controllers may run here: in the process that leads, of all on one database. False: the API only."""
     project: str = "default"

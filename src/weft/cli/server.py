@@ -22,6 +22,8 @@ import click
 @click.option("--tls-key", metavar="PATH", help="The certificate's key.")
 @click.option("--tls-client-ca", metavar="PATH", help="Authorities of the certificates that nodes show.")
 @click.option("--switch-key", metavar="PATH", help="The SSH private key that the switches accept.")
+@click.option("--eapi-password-file", metavar="PATH", help="The password of `eapi_user` on switches that run EOS.")
+@click.option("--eapi-ca", metavar="PATH", help="Authorities of those switches' certificates.")
 @click.option("--controllers/--no-controllers", default=None, help="Whether the controllers may run here, too.")
 @click.option("--project", metavar="NAME", help="Owner of what is created by a request that names no tenant.")
 def server(config: Path | None, **flags: object) -> None:

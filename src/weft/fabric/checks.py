@@ -15,6 +15,7 @@ from weft.fabric.vlan_checks import vlan_problems
 from weft.fabric.vlan_topology import management_switches
 from weft.model.inventory import (
     VLAN_ROLES,
+    Dialect,
     Exit,
     FabricPools,
     Inventory,
@@ -42,6 +43,7 @@ MIN_OVERLAY_MTU_BYTES = 1280
 """The smallest MTU that IPv6 runs on (RFC 8200, section 5)."""
 
 MAX_MTU_BYTES = 65535
+MAX_EOS_MTU_BYTES = 9214
 MAX_ASN = 4294967294
 RESERVED_ASNS = frozenset({0, 23456, 65535})
 """RFC 7607, RFC 6793, RFC 7300."""
@@ -180,6 +182,23 @@ def _switches(inventory: Inventory) -> Iterator[Problem]:
                         yield Problem(where, f"loopback {switch.loopback} lies in {name} {prefix} of site '{site}'")
         if switch.site in fabrics and switch.asn is not None:
             yield from _asn(switch, fabrics[switch.site], asns)
+
+
+def _dialects(inventory: Inventory) -> Iterator[Problem]:
+    """EVPN routes of one dialect are imported by the same alone: FRR's targets carry each leaf's ASN, and EOS takes no
+    wildcard."""
+    fabrics = {site.name: site.fabric for site in inventory.sites if site.fabric}
+    for site in inventory.sites:
+        routing = [each for each in inventory.switches if each.site == site.name and each.role not in VLAN_ROLES]
+        dialects = sorted({each.dialect.value for each in routing})
+        if len(dialects) > 1:
+            yield Problem(
+                f"site {site.name}", f"mixes dialects {', '.join(dialects)}; a site's leaves and spines have one"
+            )
+        pools = fabrics.get(site.name)
+        if pools is not None and Dialect.EOS.value in dialects and pools.mtu_bytes > MAX_EOS_MTU_BYTES:
+            message = f"mtu_bytes {pools.mtu_bytes}: EOS takes {MAX_EOS_MTU_BYTES} at most"
+            yield Problem(f"site {site.name}", message)
 
 
 def _asn(switch: Switch, pools: FabricPools, taken: dict[tuple[str, int], str]) -> Iterator[Problem]:
@@ -458,6 +477,7 @@ _CHECKS = (
     _mtus,
     _pool_overlaps,
     _switches,
+    _dialects,
     _links,
     _paths,
     _management,

@@ -44,6 +44,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     sessions: tuple[Session, ...] = ()
     vnis: Mapping[int, VniFacts] = {}
     vrfs: Mapping[str, VrfFacts] = {}
+    tells_overlay: bool = True
+    """Whether `vnis` and `vrfs` say what the switch has; False: nobody has asked it."""
     is_confirmed: bool = True
     """Whether it stays as it is; else it goes back by itself unless `confirm` is called in time."""
 

@@ -20,7 +20,8 @@ def missing(switch: SwitchName, read: Configs, facts: Facts) -> list[str]:
 
     `read` is what was last read from every switch: one that is configured otherwise has nothing to offer yet.
     """
-    return [*_sessions(switch, read, facts), *_tunnels(switch, read, facts), *_vrfs(read[switch], facts)]
+    overlay = [*_tunnels(switch, read, facts), *_vrfs(read[switch], facts)] if facts.tells_overlay else []
+    return [*_sessions(switch, read, facts), *overlay]
 
 
 def _sessions(switch: SwitchName, read: Configs, facts: Facts) -> Iterator[str]:

@@ -17,14 +17,19 @@ from weft.model.inventory import VLAN_ROLES, Dialect, Switch
 class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the controller logs in to switches."""
 
-    key_file: Path
-    """The private key, in OpenSSH's form."""
+    key_file: Path | None = None
+    """The private key, in OpenSSH's form; None: no switch can be reached by SSH."""
     user: str = "root"
     known_hosts: Path | None = None
     """Host keys that are accepted. With `record_hosts`, the key of a switch that is not in it is written there at the
     first login (trust on first use), and every later login must show the same. None: the keys are remembered only as
     long as the process runs."""
     record_hosts: bool = True
+    eapi_user: str = "admin"
+    eapi_password_file: Path | None = None
+    """Holds the password of that user; None: no switch can be reached by eAPI."""
+    eapi_ca: Path | None = None
+    """Authorities of the switches' certificates (PEM); None: the system's."""
     term: int = 0
     """The term in which the controller leads; a switch that has followed a later one refuses it. 0: it is no leader of
     several, and nothing is fenced."""
@@ -82,10 +87,13 @@ def driver_for(switch: Switch, settings: DriverSettings) -> SwitchDriver:
     """Return the driver of a switch; nothing is connected yet. Raise Permanent if weft cannot drive it."""
     if switch.management is None:
         raise Permanent(f"switch {switch.name} has no management address in the inventory, so weft cannot reach it")
+    if switch.dialect is Dialect.EOS and switch.role not in VLAN_ROLES:
+        from weft.switches.eos.driver import EosDriver  # noqa: PLC0415 - as below
+
+        return EosDriver(SwitchName(switch.name), switch.management, settings)
     if switch.dialect is not Dialect.FRR:
-        raise Permanent(
-            f"switch {switch.name}: weft has no driver for dialect '{switch.dialect.value}' yet; it has frr"
-        )
+        what = f"dialect '{switch.dialect.value}' as {switch.role.value}"
+        raise Permanent(f"switch {switch.name}: weft has no driver for {what} yet; it has frr, and eos for spine-leaf")
     if switch.role in VLAN_ROLES:
         from weft.switches.openvswitch.driver import OpenVswitchDriver  # noqa: PLC0415 - as below
 

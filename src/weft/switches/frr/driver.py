@@ -23,8 +23,8 @@ from weft.switches.frr.changes import link_changes
 from weft.switches.frr.kernel import Kernel, Table, Wanted, after_changes
 from weft.switches.frr.netns import NetnsLayout
 from weft.switches.frr.parts import read_frr, read_kernel, read_sessions, read_vnis, read_vrfs, split
-from weft.switches.frr.readback import without_remainders
 from weft.switches.frr.vrf import VrfLayout
+from weft.switches.remainders import without_remainders
 from weft.switches.ssh import Finished, SshSession
 
 BPF_OBJECT = Path(__file__).with_name("vlan_handoff.bpf.o")

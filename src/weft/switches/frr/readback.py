@@ -15,10 +15,9 @@ from weft.fabric.dialects.frr import Reading, leak_addresses, leak_interface
 from weft.model.addresses import parse_interface
 from weft.switches.frr.changes import is_as_wanted
 from weft.switches.frr.kernel import LEAK, LEAK_END, OWN_SPACE, Kernel, Link, Where
+from weft.switches.remainders import usual_mtu
 
 DEFAULT_VRF = "default"
-USUAL_MTU_BYTES = 9216
-"""What is taken to be the MTU of a fabric about which nothing is known yet."""
 SYSCTLS = {
     "net.ipv4.ip_forward": "1",
     "net.ipv4.fib_multipath_hash_policy": "1",  # by ports too: VXLAN puts the inner flow there
@@ -42,28 +41,6 @@ def underlay_of(
     return msgspec.structs.replace(
         routing.underlay, links=links, management=management, mtu_bytes=mtu_bytes if sound else 0
     )
-
-
-def usual_mtu(like: SwitchConfig) -> int:
-    """Return the fabric's MTU as it was last applied, in bytes."""
-    return like.underlay.mtu_bytes if like.underlay else USUAL_MTU_BYTES
-
-
-def without_remainders(config: SwitchConfig, like: SwitchConfig) -> SwitchConfig:
-    """Return a configuration without what is there only in part, and without what rests on that.
-
-    A target that was made from an observation, to try one step alone, may hold such things; they cannot be made.
-    """
-    underlay = config.underlay
-    if underlay is not None:
-        links = tuple(link for link in underlay.links if link.peer_asn)
-        underlay = msgspec.structs.replace(underlay, links=links, mtu_bytes=underlay.mtu_bytes or usual_mtu(like))
-    vrfs = tuple(vrf for vrf in config.vrfs if vrf.l3vni)
-    names = {None, *(vrf.name for vrf in vrfs)}
-    segments = tuple(segment for segment in config.segments if segment.mtu_bytes and segment.vrf in names)
-    vnis = {segment.vni for segment in segments}
-    attachments = tuple(attachment for attachment in config.attachments if attachment.vni in vnis)
-    return msgspec.structs.replace(config, underlay=underlay, vrfs=vrfs, segments=segments, attachments=attachments)
 
 
 def leak_links(vrfs: Iterable[Vrf], *, devices: bool) -> dict[Where, Link]:
