@@ -154,13 +154,14 @@ def gateway_port(rtr: int, sub: int, net: int, address: str) -> Port:
     )
 
 
-def binding(index: int, on: str, epoch: int = 1, *, draining: bool = False) -> Binding:
+def binding(index: int, on: str, epoch: int = 1, *, draining: bool = False, trunk: bool = False) -> Binding:
     return Binding(
         port_id=PortId(f"port{index}"),
         node=NodeName(on),
         epoch=Epoch(epoch),
         owed=frozenset({Realizer.HOST, Realizer.FABRIC}),
         draining=draining,
+        profile={"trunk": True} if trunk else {},
     )
 
 

@@ -205,6 +205,17 @@ def test_a_bare_metal_server_has_its_network_untagged_and_needs_no_vlan() -> Non
     assert index.desired(LEAF3).attachments == (Attachment(interface="eth13", vlan=0, vni=10002),)
 
 
+def test_a_bare_metal_server_has_one_network_untagged_and_others_by_tags() -> None:
+    index = filled((port(3, 1), [binding(3, "bm1")]), leaf_vlan("leaf3", 2, 301))
+    assert put(index, (port(4, 2), [binding(4, "bm1", trunk=True)])) == {LEAF3}
+    assert index.desired(LEAF3).attachments == (
+        Attachment(interface="eth13", vlan=0, vni=10001),
+        Attachment(interface="eth13", vlan=301, vni=10002),
+    )
+    put(index, (port(3, 1), [binding(3, "bm1", epoch=2, trunk=True)]))
+    assert {each.vlan for each in index.desired(LEAF3).attachments} == {300, 301}
+
+
 def test_a_bare_metal_port_that_is_switched_off_is_cut_off_by_its_leaf() -> None:
     index = filled((port(1, 2), [binding(1, "bm1")]))
     assert put(index, (port(1, 2, admin_state_up=False), [binding(1, "bm1")])) == {LEAF3}
@@ -301,7 +312,7 @@ def bound_ports(draw: st.DrawFn) -> tuple[Port, list[Binding]]:
     index = draw(st.integers(1, 6))
     row = port(index, draw(networks), admin_state_up=draw(st.booleans()))
     epoch = draw(st.integers(1, 3))
-    bindings = [binding(index, draw(nodes), epoch)] if draw(st.booleans()) else []
+    bindings = [binding(index, draw(nodes), epoch, trunk=draw(st.booleans()))] if draw(st.booleans()) else []
     if bindings and draw(st.booleans()):
         bindings.insert(0, binding(index, draw(nodes), epoch + 10, draining=True))
     return row, bindings

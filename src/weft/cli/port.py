@@ -77,6 +77,7 @@ def show(client: Client, output: Output, port: str) -> None:
 @click.option("--device", "device_id", help="The instance it belongs to.")
 @click.option("--owner", "device_owner", help="What kind of instance, such as compute:nova.")
 @click.option("--node", help="Bind it at once.")
+@click.option("--trunk", is_flag=True, help="On bare metal: by a tag, beside other networks.")
 @click.option("--project", "project_id", help="The tenant that owns it; the network's if left out.")
 @wait_option
 @timeout_option
@@ -88,12 +89,17 @@ def create(
     network: str,
     addresses: Sequence[str],
     node: str | None,
+    trunk: bool,
     project_id: str | None,
     wait: bool,
     timeout_s: float,
     **given: object,
 ) -> None:
-    """Create a port on a network."""
+    """Create a port on a network.
+
+    A bare-metal server has one network untagged, and by --trunk any number of others by tags: `weft port show` tells
+    the VLAN that its leaf has chosen.
+    """
     if wait and not node:
         raise click.UsageError("--wait needs --node: a port that is on no node never becomes ACTIVE")
     owner = client.networks.find(network)
@@ -102,6 +108,8 @@ def create(
         body["fixed_ips"] = [{"ip_address": address} for address in addresses]
     if node:
         body["binding:host_id"] = node
+    if trunk:
+        body["binding:profile"] = {"trunk": True}
     port_id = client.ports.create(body)["id"]
     _print(client, output, _settled(client, port_id, wait=wait, timeout_s=timeout_s))
 

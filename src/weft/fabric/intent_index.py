@@ -264,7 +264,7 @@ class FabricIntent:
         return VlanCarriage(
             vlan=network.vlan,
             interfaces=tuple(link.interface for link in links if link.leaf == switch),
-            untagged=self._is_bare_metal(node),
+            untagged=not self.is_tagged(node, network_id),
         )
 
     # What a VLAN site is computed from (weft.fabric.vlan_site.VlanRows).
@@ -273,6 +273,12 @@ class FabricIntent:
         """Return the nodes on a switch that have bindings of a network, and are not closed to it."""
         nodes = self._placement.nodes(switch, network_id)
         return [node for node in nodes if not self._closed(node, network_id)]
+
+    def is_tagged(self, node: NodeName, network_id: NetworkId) -> bool:
+        """Tell whether a node has a network by a tag: always, but on bare metal only if a binding asks for a trunk."""
+        if not self._is_bare_metal(node):
+            return True
+        return any(binding.is_trunk for binding in self._placement.bindings(node, network_id))
 
     def routed(self, network_id: NetworkId) -> Routed | None:
         """Return where a network is routed; None if no router has it."""
@@ -429,7 +435,7 @@ class FabricIntent:
         known = self.topology.nodes.get(node)
         if known is None:
             return None
-        if known.dataplane is Dataplane.NONE:
+        if not self.is_tagged(node, network_id):
             return UNTAGGED
         domain = self.topology.vlan_domain(node)
         row = self._vlans.get((domain, network_id)) if domain is not None else None

@@ -43,6 +43,9 @@ class VlanRows(Protocol):
     def open_nodes(self, switch: SwitchName, network_id: NetworkId) -> list[NodeName]:
         """Return the nodes on a switch that have open bindings of a network."""
 
+    def is_tagged(self, node: NodeName, network_id: NetworkId) -> bool:
+        """Tell whether a node has a network by a tag."""
+
     def routed(self, network_id: NetworkId) -> Routed | None:
         """Return where a network is routed; None if no router has it."""
 
@@ -90,9 +93,13 @@ def _trunks(rows: VlanRows, switch: SwitchName, networks: Sequence[Network]) -> 
 
 def _node_ports(rows: VlanRows, switch: SwitchName) -> Iterable[VlanPort]:
     carried: dict[NodeName, list[int]] = {}
+    bare: dict[NodeName, int] = {}
     for network in _networks(rows, [switch]):
         for node in rows.open_nodes(switch, network.id):
-            carried.setdefault(node, []).append(_vlan(network))
+            if rows.is_tagged(node, network.id):
+                carried.setdefault(node, []).append(_vlan(network))
+            else:
+                bare.setdefault(node, _vlan(network))
     for link in rows.topology.node_links(switch):
         vlans = carried.get(link.node, [])
         if rows.topology.nodes[link.node].dataplane is not Dataplane.NONE:
@@ -101,7 +108,8 @@ def _node_ports(rows: VlanRows, switch: SwitchName) -> Iterable[VlanPort]:
         elif link.management:
             yield VlanPort(interface=link.interface, untagged=MANAGEMENT_VLAN, edge=True)
         else:
-            yield VlanPort(interface=link.interface, untagged=vlans[0] if vlans else 0, edge=True)
+            untagged = bare.get(link.node, 0)
+            yield VlanPort(interface=link.interface, untagged=untagged, tagged=tuple(vlans), edge=True)
 
 
 def _gateways(rows: VlanRows, switch: SwitchName, networks: Sequence[Network]) -> Iterable[VlanGateway]:

@@ -13,7 +13,7 @@ from weft.intent.ports import bind_port, unbind_port, write_port
 from weft.intent.rows import changed, network_of, port_of
 from weft.model.errors import Conflict, Invalid, NotFound
 from weft.model.ids import NodeName, PortId
-from weft.model.intent import Binding, PreparedBinding, Realizer
+from weft.model.intent import Binding, PreparedBinding, Realizer, is_trunk
 from weft.ports.machine import State
 from weft.store import PortView, Transaction
 
@@ -73,7 +73,7 @@ def add_binding(
         raise Conflict(message, kind="PortBindingError")
     prepared = PreparedBinding(
         node=node,
-        owed=owed_on(tx, network_of(tx, view.port.network_id), node),
+        owed=owed_on(tx, network_of(tx, view.port.network_id), node, trunk=is_trunk(profile or {})),
         vnic_type=vnic_type or view.port.vnic_type,
         profile={} if profile is None else profile,
     )

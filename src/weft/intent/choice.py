@@ -18,7 +18,7 @@ from weft.intent.rbac import shared_ids
 from weft.model import steps
 from weft.model.errors import Conflict, Invalid, NotFound, WeftError
 from weft.model.ids import SiteName
-from weft.model.intent import HistoryEntry, Network, Subnet
+from weft.model.intent import HistoryEntry, Network, Subnet, is_trunk
 from weft.model.sharing import Action, ObjectType
 from weft.protocol.choice import ConsideredNetwork, NetworkChoice
 from weft.store import PortView, Transaction
@@ -119,7 +119,10 @@ def _judged(tx: Transaction, network: Network, site: SiteName | None, spec: Port
     """Return a candidate with what excludes it, if anything does."""
     if site is not None and network.site != site:
         return _Candidate(network, 0, f"it is in site '{network.site}', not in '{site}'")
-    if spec.node is not None and (hindrance := obstacle(tx, network, spec.node)) is not None:
+    if (
+        spec.node is not None
+        and (hindrance := obstacle(tx, network, spec.node, trunk=is_trunk(spec.profile))) is not None
+    ):
         return _Candidate(network, 0, hindrance.message)
     subnets = tx.subnets(network.id)
     if not subnets:

@@ -15,12 +15,12 @@ MAX_NAMED = 20
 """Nodes that an error names; more are counted."""
 
 
-def owed_on(tx: Transaction, network: Network, node: NodeName) -> frozenset[Realizer]:
-    """Return whose realization a port needs on a node.
+def owed_on(tx: Transaction, network: Network, node: NodeName, *, trunk: bool = False) -> frozenset[Realizer]:
+    """Return whose realization a port needs on a node; `trunk`: a bare-metal server shall have the network by a tag.
 
     Raises Invalid for a node that is not in the inventory, Conflict for one that can't carry the port's network.
     """
-    hindrance = obstacle(tx, network, node)
+    hindrance = obstacle(tx, network, node, trunk=trunk)
     if hindrance is not None:
         raise hindrance
     topology = tx.topology()
@@ -32,7 +32,7 @@ def owed_on(tx: Transaction, network: Network, node: NodeName) -> frozenset[Real
     return frozenset({Realizer.FABRIC})
 
 
-def obstacle(tx: Transaction, network: Network, node: NodeName) -> Conflict | None:
+def obstacle(tx: Transaction, network: Network, node: NodeName, *, trunk: bool = False) -> Conflict | None:
     """Return what keeps a node from carrying a network; None if nothing does. Raises Invalid for an unknown node."""
     topology = tx.topology()
     found = topology.nodes.get(node)
@@ -47,10 +47,10 @@ def obstacle(tx: Transaction, network: Network, node: NodeName) -> Conflict | No
     if found.dataplane not in {Dataplane.OVS, Dataplane.NONE}:
         message = f"node '{node}' has dataplane '{found.dataplane}', which this version cannot bind ports on"
         return Conflict(message, kind="DataplaneUnsupported")
-    return None if topology.pools(found.site) is None else _off_the_leaves(tx, network, found)
+    return None if topology.pools(found.site) is None else _off_the_leaves(tx, network, found, trunk=trunk)
 
 
-def _off_the_leaves(tx: Transaction, network: Network, node: Node) -> Conflict | None:
+def _off_the_leaves(tx: Transaction, network: Network, node: Node, *, trunk: bool) -> Conflict | None:
     """Return what keeps the leaves from carrying a network to a node."""
     topology = tx.topology()
     if not topology.leaf_links(node.name):
@@ -63,7 +63,7 @@ def _off_the_leaves(tx: Transaction, network: Network, node: Node) -> Conflict |
     if not topology.edge_links(node.name):
         message = f"all links of bare-metal node '{node.name}' carry management, which is untagged as its network"
         return Conflict(f"{message} would be; set management = false on one of them", kind="NodeUnreachable")
-    return _other_network(tx, network, node.name)
+    return _otherwise_there(tx, network, node.name, trunk=trunk)
 
 
 def _numberless(tx: Transaction, network: Network, node: Node) -> str | None:
@@ -82,10 +82,11 @@ def vlan_of(snapshot: Snapshot, node: NodeName, network_id: NetworkId) -> Vlan:
     return Vlan(0) if found is None else found.vlan
 
 
-def hold_vlan(tx: Transaction, node: NodeName, network: Network) -> None:
+def hold_vlan(tx: Transaction, node: NodeName, network: Network, *, trunk: bool = False) -> None:
     """See to it that the network has a VLAN on the node's leaves; raise Conflict if none is free there."""
-    domain = _tagged_domain(tx, node)
-    if domain is None:
+    topology = tx.topology()
+    domain = topology.vlan_domain(node) if trunk else _tagged_domain(tx, node)
+    if domain is None or (trunk and topology.in_vlan_part(node)):
         return
     held = tx.leaf_vlan(domain, network.id)
     if held is not None and held.released_at is None:
@@ -101,10 +102,10 @@ def hold_vlan(tx: Transaction, node: NodeName, network: Network) -> None:
 
 def let_go_of_vlan(tx: Transaction, node: NodeName, network_id: NetworkId) -> None:
     """Let the network's VLAN on the node's leaves rest if no binding needs it there any more."""
-    domain = _tagged_domain(tx, node)
+    domain = tx.topology().vlan_domain(node)
     if tx.topology().in_vlan_part(node):
         return  # there it is the network's own for as long as the network is: weft.intent.provider_vlans
-    if domain is None or any(_tagged_domain(tx, other) == domain for other in tx.bound_nodes(network_id)):
+    if domain is None or any(_tags(tx, other, network_id, domain) for other in tx.bound_nodes(network_id)):
         return
     held = tx.leaf_vlan(domain, network_id)
     if held is not None and held.released_at is None:
@@ -134,10 +135,28 @@ def _tagged_domain(snapshot: Snapshot, node: NodeName) -> str | None:
     return topology.vlan_domain(node)
 
 
-def _other_network(tx: Transaction, network: Network, node: NodeName) -> Conflict | None:
-    """Return what speaks against a second network on a bare-metal node: its leaf interface has one untagged network."""
+def _tags(tx: Transaction, node: NodeName, network_id: NetworkId, domain: str) -> bool:
+    """Tell whether a node that has bindings of a network has it by its VLAN of a domain."""
+    if tx.topology().vlan_domain(node) != domain:
+        return False
+    if _tagged_domain(tx, node) == domain:
+        return True
+    bound = tx.ports(node=node, network_id=network_id)
+    return any(each.node == node and each.is_trunk for view in bound for each in view.life.bindings)
+
+
+def _otherwise_there(tx: Transaction, network: Network, node: NodeName, *, trunk: bool) -> Conflict | None:
+    """Return what speaks against a network on a bare-metal node: its leaf interface has one untagged network, and any
+    number of tagged ones; but each of them in one way."""
     for other in tx.ports(node=node):
-        if other.port.network_id != network.id:
+        trunks = {each.is_trunk for each in other.life.bindings if each.node == node}
+        same = other.port.network_id == network.id
+        if same and trunks == {not trunk}:
+            how = "tagged" if not trunk else "untagged"
+            message = f"bare-metal node '{node}' has network {network.id} {how}, for port {other.port.id}"
+            return Conflict(f"{message}; bind both ports alike", kind="PortBindingConflict")
+        if not same and not trunk and False in trunks:
             message = f"bare-metal node '{node}' carries network {other.port.network_id} for port {other.port.id}"
-            return Conflict(f"{message}; it can carry one network at a time", kind="PortBindingConflict")
+            hint = 'it can carry one network untagged; bind with the profile {"trunk": true} to have more by tags'
+            return Conflict(f"{message}; {hint}", kind="PortBindingConflict")
     return None

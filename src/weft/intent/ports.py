@@ -26,7 +26,8 @@ from weft.model import steps
 from weft.model.addresses import Mac, mac_of
 from weft.model.errors import Conflict
 from weft.model.ids import Epoch, NetworkId, NodeName, PortId
-from weft.model.intent import HistoryEntry, Port, Realizer
+from weft.model.intent import Binding, HistoryEntry, Port, Realizer, is_trunk
+from weft.model.inventory import Dataplane
 from weft.ports import lifecycle
 from weft.ports.lifecycle import Outcome
 from weft.store import PortView, Transaction
@@ -294,9 +295,10 @@ def write_life(tx: Transaction, before: PortView, outcome: Outcome) -> PortView:
     old = {(each.node, each.epoch) for each in before.life.bindings}
     new = {(each.node, each.epoch) for each in outcome.life.bindings}
     network = network_of(tx, view.port.network_id)
-    for node, _ in new - old:
-        hold_vlan(tx, node, network)
-        check_room(tx, node)
+    for each in outcome.life.bindings:
+        if (each.node, each.epoch) in new - old:
+            hold_vlan(tx, each.node, network, trunk=_is_tagged_metal(tx, each))
+            check_room(tx, each.node)
     for node, _ in old - new:
         let_go_of_vlan(tx, node, network.id)
     return view
@@ -327,7 +329,8 @@ def _bind(
     if view.port.device_owner == ROUTER_INTERFACE:
         message = f"port {view.port.id} is a gateway of router {view.port.device_id}: every leaf carries it"
         raise Conflict(f"{message}, and no node", kind="PortBindingConflict")
-    owed = owed_on(tx, network_of(tx, view.port.network_id), node)
+    profile = view.port.profile if profile is None else profile
+    owed = owed_on(tx, network_of(tx, view.port.network_id), node, trunk=is_trunk(profile))
     outcome = lifecycle.bind(
         view.life,
         node,
@@ -336,13 +339,18 @@ def _bind(
         actor=actor,
         supersede=supersede,
         vnic_type=vnic_type or view.port.vnic_type,
-        profile=view.port.profile if profile is None else profile,
+        profile=profile,
     )
     return write_life(tx, view, outcome)
 
 
 def _unbind(tx: Transaction, view: PortView, *, actor: str) -> PortView:
     return write_life(tx, view, lifecycle.unbind(view.life, now=tx.clock(), actor=actor))
+
+
+def _is_tagged_metal(tx: Transaction, binding: Binding) -> bool:
+    node = tx.topology().nodes.get(binding.node)
+    return binding.is_trunk and node is not None and node.dataplane is Dataplane.NONE
 
 
 def _shown_anew(tx: Transaction, before: PortView, outcome: Outcome) -> Port:

@@ -259,6 +259,16 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     vnic_type: str = "normal"
     profile: Mapping[str, object] = {}
 
+    @property
+    def is_trunk(self) -> bool:
+        """Whether a bare-metal server is to have the network by a tag, beside others."""
+        return is_trunk(self.profile)
+
+
+def is_trunk(profile: Mapping[str, object]) -> bool:
+    """Tell whether a binding's profile asks for a trunk: ``{"trunk": true}``; for bare metal, as others have one."""
+    return profile.get("trunk") is True
+
 
 class Realization(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one realizer has done for one binding epoch."""
