@@ -1,6 +1,8 @@
 """`weft inventory`."""
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +60,10 @@ def check(file: Path) -> None:
     from weft.fabric.topology import problems  # noqa: PLC0415 - the other commands leave checking to the server
     from weft.protocol.inventory import decode  # noqa: PLC0415
 
-    found = problems(decode(read(file)))
-    if found:
-        raise Invalid("\n".join([f"{file} has {len(found)} problems:", *(f"  {each}" for each in found)]))
+    with said_with_lines(file):
+        found = problems(decode(read(file)))
+        if found:
+            raise Invalid("\n".join([f"{file} has {len(found)} problems:", *(f"  {each}" for each in found)]))
     click.echo(f"{file} is in order")
 
 
@@ -69,11 +72,24 @@ def check(file: Path) -> None:
 @asks_server
 def apply(client: Client, output: Output, file: Path) -> None:
     """Make a file the server's inventory. What exists keeps its numbers."""
-    answer = client.put_inventory(read(file))
+    with said_with_lines(file):
+        answer = client.put_inventory(read(file))
     if output.as_json:
         output.json(answer)
         return
     output.line(f"{file} is the inventory, at revision {answer.get('revision')}")
+
+
+@contextmanager
+def said_with_lines(file: Path) -> Iterator[None]:
+    """Have an Invalid name the file's lines, whoever raised it: what was decoded here, or the server that took it."""
+    from weft.protocol.inventory_lines import InventoryLines  # noqa: PLC0415 - only needed where something is wrong
+
+    try:
+        yield
+    except Invalid as error:
+        text = file.read_text() if file.is_file() else ""
+        raise Invalid(InventoryLines(text).in_message(str(file), error.message), kind=error.kind) from None
 
 
 def read(file: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from weft.lab.topology import Wiring, wiring
 from weft.model.errors import Invalid
 from weft.model.inventory import Inventory
 from weft.protocol.inventory import decode
+from weft.protocol.inventory_lines import InventoryLines
 
 
 class _LabTable(msgspec.Struct, forbid_unknown_fields=True):
@@ -53,11 +54,17 @@ def read(path: Path) -> LabFile:
     except msgspec.ValidationError as error:
         raise Invalid(f'{path}, table [lab]: {error}; it holds server = "NODE"') from None
     try:
-        inventory = decode(document)
+        inventory = _in_order(path, document)
+        built = wiring(inventory, lab.server)
     except Invalid as error:
-        raise Invalid(f"{path}: {error.message}", kind=error.kind) from None
+        raise Invalid(InventoryLines(path.read_text()).in_message(str(path), error.message), kind=error.kind) from None
+    return LabFile(path, document, inventory, built)
+
+
+def _in_order(path: Path, document: Mapping[str, Any]) -> Inventory:
+    inventory = decode(document)
     found = problems(inventory)
     if found:
         listed = "\n".join(f"  - {each.where}: {each.message}" for each in found)
         raise Invalid(f"{path}: the inventory has {len(found)} problem(s):\n{listed}")
-    return LabFile(path, document, inventory, wiring(inventory, lab.server))
+    return inventory
