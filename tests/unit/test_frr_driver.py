@@ -1,9 +1,12 @@
 """The FRR driver between a switch's words, recorded from a real one, and its script; and what it makes of failures."""
 
+import contextlib
 import ipaddress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from weft.fabric.config import (
@@ -156,6 +159,27 @@ async def test_missing_daemon_is_transient_and_named(daemon: str) -> None:
 async def test_cut_answer_is_transient() -> None:
     driver, _ = driven(said(RECORDED[: len(RECORDED) // 2]))
     with pytest.raises(Transient, match="not ready"):
+        await driver.observe()
+
+
+@pytest.mark.parametrize("kept", range(0, len(RECORDED), 257))
+async def test_an_answer_cut_off_anywhere_is_tried_again_or_shows_what_is_missing(kept: int) -> None:
+    driver, _ = driven(said(RECORDED[:kept]))
+    try:
+        observed = await driver.observe()
+    except Transient:
+        return
+    assert observed.config != LEAF
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_garbage_in_an_answer_is_tried_again_or_shows(data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(RECORDED) - 1))
+    length = data.draw(st.integers(0, 400))
+    noise = data.draw(st.text(max_size=40))
+    driver, _ = driven(said(RECORDED[:start] + noise + RECORDED[start + length :]))
+    with contextlib.suppress(Transient):
         await driver.observe()
 
 

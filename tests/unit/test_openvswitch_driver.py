@@ -1,15 +1,23 @@
 """VLAN switches between Open vSwitch's words, recorded from real ones, and the script that changes them."""
 
+import contextlib
 import re
 from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from weft.fabric.vlan_config import VlanGateway, VlanPort, VlanSwitching
+from weft.model.errors import Transient
+from weft.model.ids import SwitchName
+from weft.switches.driver import DriverSettings
 from weft.switches.openvswitch import scripts
+from weft.switches.openvswitch.driver import OpenVswitchDriver
 from weft.switches.openvswitch.reading import Reading, read
+from weft.switches.ssh import Finished
 
 RECORDED = Path(__file__).with_name("openvswitch")
 CORE1 = RECORDED.joinpath("observed_core1.txt").read_text()
@@ -89,3 +97,19 @@ def test_what_is_too_much_goes_before_what_comes() -> None:
     script = scripts.apply(replace(CORE, gateways=CORE.gateways[:1]), CORE, seen(CORE1).ports, MAC)
     assert "del-port br-weft vlan1000" in script
     assert script.index("del-port br-weft vlan1000") < script.index("--may-exist add-br")
+
+
+@settings(deadline=None)
+@given(data=st.data())
+async def test_garbage_in_an_answer_is_tried_again_or_shows(data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(CORE1) - 1))
+    noise, length = data.draw(st.text(max_size=40)), data.draw(st.integers(0, 400))
+    driver = OpenVswitchDriver(SwitchName("core1"), "192.0.2.1", DriverSettings())
+
+    async def run(script: str) -> Finished:
+        assert script
+        return Finished(0, CORE1[:start] + noise + CORE1[start + length :], "")
+
+    driver._session.run = run  # type: ignore[method-assign,assignment]
+    with contextlib.suppress(Transient):
+        await driver.observe()

@@ -14,7 +14,7 @@ from weft.fabric.dialects import frr, frr_text
 from weft.fabric.dialects.frr_text import Tree
 from weft.fabric.facts import Facts
 from weft.fabric.plan import SwitchPlan
-from weft.model.errors import Permanent, Transient
+from weft.model.errors import Invalid, Permanent, Transient
 from weft.model.ids import SwitchName
 from weft.switches import guard
 from weft.switches.driver import DriverSettings, Observed
@@ -22,7 +22,7 @@ from weft.switches.frr import scripts
 from weft.switches.frr.changes import link_changes
 from weft.switches.frr.kernel import Kernel, Table, Wanted, after_changes
 from weft.switches.frr.netns import NetnsLayout
-from weft.switches.frr.parts import read_frr, read_kernel, read_sessions, read_vnis, read_vrfs, split
+from weft.switches.frr.parts import END_PART, FrrSaid, read_frr, read_kernel, read_sessions, read_vnis, read_vrfs, split
 from weft.switches.frr.vrf import VrfLayout
 from weft.switches.remainders import without_remainders
 from weft.switches.ssh import Finished, SshSession
@@ -166,8 +166,17 @@ class FrrDriver:
         said = read_frr(parts.get("frr", ""))
         if not said.configuration:
             raise self._not_ready(parts.get("frr", "") or done.errors or "the answer was cut off")
+        if END_PART not in parts:
+            raise self._not_ready(done.errors or "the answer was cut off")
         if missing := NEEDED_DAEMONS - said.daemons:
             raise self._not_ready(f"without {', '.join(sorted(missing))}")
+        try:
+            return self._made_of(layout, parts, said)
+        except (ValueError, LookupError, TypeError, AttributeError, Invalid) as error:
+            raise self._not_ready(f"it said what cannot be read: {error!r}") from None
+
+    def _made_of(self, layout: Layout, parts: Mapping[str, str], said: FrrSaid) -> FrrObserved:
+        """Return what was read from what a switch said, all of which is there; it may still be nonsense."""
         running = frr_text.parse(said.configuration)
         routing = frr.read(running)
         kernel = read_kernel(parts, said)

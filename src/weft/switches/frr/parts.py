@@ -21,6 +21,10 @@ _CONFIGURATION = "Building configuration"
 _CONFIGURATION_END = "\nend\n"
 
 
+END_PART = "end"
+"""The last part: an answer without it was cut off."""
+
+
 def split(output: str) -> dict[str, str]:
     """Return the parts of what the observing script printed, by their names."""
     parts: dict[str, list[str]] = {}

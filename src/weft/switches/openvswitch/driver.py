@@ -7,7 +7,7 @@ import structlog
 from weft.fabric.config import SwitchConfig
 from weft.fabric.facts import Facts
 from weft.fabric.plan import SwitchPlan
-from weft.model.errors import Permanent, Transient
+from weft.model.errors import Invalid, Permanent, Transient
 from weft.model.ids import SwitchName
 from weft.switches.driver import DriverSettings, Observed
 from weft.switches.openvswitch import scripts
@@ -38,7 +38,11 @@ class OpenVswitchDriver:
     async def observe(self) -> VlanObserved:
         """Return what the switch is, read from it now."""
         done = await self._session.run(scripts.observe())
-        reading = read(done.output)
+        try:
+            reading = read(done.output)
+        except (ValueError, LookupError, TypeError, AttributeError, Invalid) as error:
+            message = f"switch {self._name}: it said what cannot be read: {error!r}"
+            raise Transient(message, retry_after_s=RETRY_AFTER_S) from None
         if reading is None:
             said = _said(done.errors) or "the answer was cut off"
             raise Transient(f"switch {self._name}: Open vSwitch is not ready: {said}", retry_after_s=RETRY_AFTER_S)
