@@ -7,20 +7,20 @@ touches: those that may have to be configured anew, or on which a binding came, 
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from ipaddress import ip_interface
 
 from weft.fabric.carriage import Carriage, VlanCarriage
-from weft.fabric.config import Attachment, Segment, SwitchConfig, Underlay, Vrf, sorted_prefixes
+from weft.fabric.config import Attachment, Segment, SwitchConfig, Underlay, Vrf
 from weft.fabric.leaf_table import LeafTable, Part
 from weft.fabric.numbering import Numbering
 from weft.fabric.placement import Placement
+from weft.fabric.routing import RoutingRows
 from weft.fabric.topology import Topology
 from weft.fabric.underlay import underlay
 from weft.fabric.vlan_site import Routed, joined_networks, switching
-from weft.fabric.vpc import Peerings, Vpc, exit_parts, handing_over, outside_vrf
-from weft.model.addresses import IPInterface
+from weft.fabric.vpc import exit_parts, outside_vrf
+from weft.model.addresses import IPAddress, IPInterface
 from weft.model.errors import NotFound
-from weft.model.ids import NetworkId, NodeName, PortId, RouterId, SiteName, SubnetId, SwitchName
+from weft.model.ids import NetworkId, NodeName, PortId, RouterId, SubnetId, SwitchName
 from weft.model.intent import Binding, LeafVlan, Network, Peering, Port, Router, RouterInterface, Subnet
 from weft.model.inventory import Dataplane, Inventory
 
@@ -38,16 +38,7 @@ class FabricIntent:
         self._numbering = Numbering()
         self._placement = Placement(self.topology)
         self._networks: dict[NetworkId, Network] = {}
-        self._subnets: dict[SubnetId, Subnet] = {}
-        self._routers: dict[RouterId, Router] = {}
-        self._interfaces: dict[NetworkId, dict[tuple[RouterId, SubnetId], RouterInterface]] = defaultdict(dict)
-        self._interface_at: dict[SubnetId, RouterInterface] = {}
-        self._router_of: dict[str, RouterId] = {}
-        """By VRF."""
-        self._peerings = Peerings()
-        self._announced: dict[RouterId, None] = {}
-        """Routers that shall be known outside."""
-        self._networks_of_router: dict[RouterId, set[NetworkId]] = defaultdict(set)
+        self._routing = RoutingRows()
         self._ports: dict[PortId, tuple[Port, tuple[Binding, ...]]] = {}
         self._vlans: dict[tuple[str, NetworkId], LeafVlan] = {}
         self._underlays: dict[SwitchName, Underlay] = {}
@@ -88,66 +79,45 @@ class FabricIntent:
 
     def put_subnet(self, subnet: Subnet) -> Touched:
         """Take a subnet's present row."""
-        before = self._subnets.get(subnet.id)
-        self._subnets[subnet.id] = subnet
-        if before is not None and (before.cidr, before.gateway) == (subnet.cidr, subnet.gateway):
-            return set()
-        return self._changed(subnet.network_id)
+        return self._changed(subnet.network_id) if self._routing.put_subnet(subnet) else set()
 
     def delete_subnet(self, subnet_id: SubnetId) -> Touched:
         """Forget a subnet; it has no gateway anywhere."""
-        before = self._subnets.pop(subnet_id, None)
+        before = self._routing.delete_subnet(subnet_id)
         return self._changed(before.network_id) if before is not None else set()
 
     def put_router(self, router: Router) -> Touched:
         """Take a router's present row."""
         beyond = self._beyond(router.id)
-        self._routers[router.id] = router
-        self._router_of[router.vrf] = router.id
-        if router.gateway is not None and not router.gateway.enable_snat:
-            self._announced[router.id] = None
-        else:
-            self._announced.pop(router.id, None)
+        self._routing.put_router(router)
         return beyond | self._router_changed(router.id)
 
     def delete_router(self, router_id: RouterId) -> Touched:
         """Forget a router; the networks that were attached to it are not routed."""
         beyond = self._beyond(router_id)
-        router = self._routers.pop(router_id, None)
-        if router is not None:
-            self._router_of.pop(router.vrf, None)
-        self._announced.pop(router_id, None)
+        self._routing.delete_router(router_id)
         return beyond | self._router_changed(router_id)
 
     def put_peering(self, peering: Peering) -> Touched:
         """Take a peering of two routers."""
-        concerned = self._peerings.put(peering.id, *peering.routers)
-        return set().union(*(self._router_changed(router_id) for router_id in concerned))
+        return set().union(*map(self._router_changed, self._routing.put_peering(peering)))
 
     def delete_peering(self, id_: str) -> Touched:
         """Forget a peering of two routers."""
-        concerned = self._peerings.delete(id_)
-        return set().union(*(self._router_changed(router_id) for router_id in concerned))
+        return set().union(*map(self._router_changed, self._routing.delete_peering(id_)))
 
     def put_router_interface(self, interface: RouterInterface) -> Touched:
         """Take a subnet's attachment to a router; a subnet has one at most, and this is it."""
         touched = self.delete_router_interface(interface.subnet_id)
-        key = (interface.router_id, interface.subnet_id)
-        self._interface_at[interface.subnet_id] = interface
-        self._interfaces[interface.network_id][key] = interface
-        self._networks_of_router[interface.router_id].add(interface.network_id)
+        self._routing.attach(interface)
         return touched | self._changed(interface.network_id)
 
     def delete_router_interface(self, subnet_id: SubnetId) -> Touched:
         """Forget a subnet's attachment to a router."""
-        interface = self._interface_at.pop(subnet_id, None)
-        if interface is None:
-            return set()
-        router_id, network_id = interface.router_id, interface.network_id
-        del self._interfaces[network_id][router_id, subnet_id]
-        if not any(router == router_id for router, _ in self._interfaces[network_id]):
-            self._networks_of_router[router_id].discard(network_id)
-        return self._changed(network_id) | self._beyond(router_id)
+        interface = self._routing.detach(subnet_id)
+        return (
+            self._changed(interface.network_id) | self._beyond(interface.router_id) if interface is not None else set()
+        )
 
     def put_port(self, port: Port, bindings: Iterable[Binding]) -> Touched:
         """Take a port's present row and all its bindings, draining ones included."""
@@ -234,9 +204,7 @@ class FabricIntent:
 
     def routers_of(self, network_id: NetworkId) -> list[Router]:
         """Return the routers that a network is attached to; the first is the one whose VRF it is in."""
-        ids = dict.fromkeys(router_id for router_id, _ in sorted(self._interfaces.get(network_id, ())))
-        routers = (self._routers.get(router_id) for router_id in ids)
-        return [router for router in routers if router is not None and router.admin_state_up]
+        return self._routing.routers_of(network_id)
 
     def carriage(self, switch: SwitchName, node: NodeName, network_id: NetworkId) -> Carriage | VlanCarriage | None:
         """Return what a switch must have for a network on a node.
@@ -332,38 +300,11 @@ class FabricIntent:
         return SwitchConfig(
             name=switch,
             underlay=self._underlays[switch],
-            vrfs=self._vrfs(table.vrfs(), known.site, outside_vrf(pools, exits) if exits else None),
+            vrfs=self._routing.vrfs(table.vrfs(), known.site, outside_vrf(pools, exits) if exits else None),
             segments=tuple(sorted((*table.segments(), *segments))) if segments else table.segments(),
             attachments=tuple(sorted((*table.attachments(), *attachments))) if attachments else table.attachments(),
             gateway_mac=pools.gateway_mac,
         )
-
-    def _vrfs(self, carried: tuple[Vrf, ...], site: SiteName, outside: Vrf | None) -> tuple[Vrf, ...]:
-        """Return the VRFs of a switch: those that its ports need, with those that they hand packets over to."""
-        peered = [
-            (one, other)
-            for vrf in carried
-            for peer in self._peerings.of(self._router_of[vrf.name])
-            if (one := self._vpc(self._router_of[vrf.name])) is not None and (other := self._vpc(peer)) is not None
-        ]
-        if not peered and outside is None:
-            return carried
-        routers = [each for each in self._announced if self._routers[each].site == site] if outside is not None else []
-        announced = [vpc for router_id in routers if (vpc := self._vpc(router_id)) is not None]
-        return handing_over(carried, peered, outside, announced)
-
-    def _vpc(self, router_id: RouterId) -> Vpc | None:
-        """Return a router as its VRF; None if it is gone, or switched off."""
-        router = self._routers.get(router_id)
-        if router is None or not router.admin_state_up:
-            return None
-        prefixes = (
-            self._subnets[subnet_id].cidr
-            for network_id in self._networks_of_router.get(router_id, ())
-            for owner, subnet_id in self._interfaces[network_id]
-            if owner == router_id and subnet_id in self._subnets
-        )
-        return Vpc(vrf=router.vrf, l3vni=router.l3vni, prefixes=sorted_prefixes(prefixes))
 
     def _table(self, switch: SwitchName) -> LeafTable:
         """Return a leaf's table, with what was stale of it made again."""
@@ -414,22 +355,13 @@ class FabricIntent:
         return Segment(vni=network.vni, vrf=router.vrf, gateways=gateways, mtu_bytes=network.mtu_bytes), vrf
 
     def _gateways(self, network_id: NetworkId, router: Router) -> tuple[IPInterface, ...]:
-        found = (
-            self._gateway(interface)
-            for (router_id, _), interface in self._interfaces[network_id].items()
-            if router_id == router.id
-        )
-        return tuple(sorted({gateway for gateway in found if gateway is not None}, key=_gateway_order))
+        return self._routing.gateways(network_id, router, self._gateway_address)
 
-    def _gateway(self, interface: RouterInterface) -> IPInterface | None:
-        """Return the gateway that an attachment to a router makes: the address of its port, else its subnet's."""
-        subnet = self._subnets.get(interface.subnet_id)
-        if subnet is None:
-            return None
+    def _gateway_address(self, interface: RouterInterface) -> IPAddress | None:
+        """Return the address of the port that an attachment to a router has, if it has one on its subnet."""
         row = self._ports.get(interface.port_id)
-        own = [ip.address for ip in row[0].fixed_ips if ip.subnet_id == subnet.id] if row is not None else []
-        address = own[0] if own else subnet.gateway
-        return ip_interface(f"{address}/{subnet.cidr.prefixlen}") if address is not None else None
+        own = [ip.address for ip in row[0].fixed_ips if ip.subnet_id == interface.subnet_id] if row is not None else []
+        return own[0] if own else None
 
     def _vlan(self, node: NodeName, network_id: NetworkId) -> int | None:
         known = self.topology.nodes.get(node)
@@ -460,19 +392,18 @@ class FabricIntent:
         self._segments.pop(network_id, None)
         leaves = self._and_above(self._placement.leaves(network_id))
         self._stale(network_id, leaves)
-        routers = {router_id for router_id, _ in self._interfaces.get(network_id, ())}
-        return leaves.union(*(self._beyond(router_id) for router_id in routers))
+        return leaves.union(*map(self._beyond, self._routing.router_ids_of(network_id)))
 
     def _beyond(self, router_id: RouterId) -> Touched:
         """Return the switches where other VRFs hand packets over to a router's; what they shall be is stale."""
         switches = {
             leaf
-            for peer in self._peerings.of(router_id)
-            for network_id in self._networks_of_router.get(peer, ())
+            for peer in self._routing.peers_of(router_id)
+            for network_id in self._routing.networks_of(peer)
             for leaf in self._placement.leaves(network_id)
         }
-        if router_id in self._announced:
-            switches.update(self.topology.borders(self._routers[router_id].site))
+        if (site := self._routing.announced_in(router_id)) is not None:
+            switches.update(self.topology.borders(site))
         for switch in switches:
             self._configs.pop(switch, None)
         return switches
@@ -487,15 +418,12 @@ class FabricIntent:
         return {each for leaf in leaves for each in (leaf, *self.topology.vlan.touched_by(leaf))}
 
     def _router_changed(self, router_id: RouterId) -> Touched:
-        networks = self._networks_of_router.get(router_id, ())
-        return self._beyond(router_id).union(*(self._changed(network_id) for network_id in networks))
+        return self._beyond(router_id).union(*map(self._changed, self._routing.networks_of(router_id)))
 
     def _gateway_changed(self, port: Port) -> Touched:
         """A port that may hold a gateway's address has another address."""
-        for interface in self._interfaces.get(port.network_id, {}).values():
-            if interface.port_id == port.id:
-                return self._changed(port.network_id)
-        return set()
+        held = any(interface.port_id == port.id for interface in self._routing.interfaces_of(port.network_id))
+        return self._changed(port.network_id) if held else set()
 
     def _vlan_changed(self, domain: str, network_id: NetworkId) -> Touched:
         leaves = {leaf for leaf in self._placement.leaves(network_id) if self.topology.domain_of(leaf) == domain}
@@ -530,7 +458,3 @@ def _placed_otherwise(old: Port, new: Port) -> bool:
 
 def _carried_alike(a: Network, b: Network) -> bool:
     return (a.vni, a.vlan, a.mtu_bytes) == (b.vni, b.vlan, b.mtu_bytes)
-
-
-def _gateway_order(gateway: IPInterface) -> tuple[int, int, int]:
-    return gateway.version, int(gateway.ip), gateway.network.prefixlen
