@@ -191,7 +191,7 @@ async def test_watchers_that_a_compacted_log_cannot_serve_are_cut(
             await old.cut.wait()
         with served.registered(new):
             port = await bound_port(server)
-            assert await new.news() == {port["id"]}
+            assert (await new.news()).ports == {port["id"]}
     serving.cancel()
 
 

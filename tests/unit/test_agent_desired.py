@@ -24,9 +24,16 @@ def test_changes_put_and_remove() -> None:
 
 def test_old_news_and_repetitions_change_nothing() -> None:
     desired = after(None, SNAPSHOT)
-    assert after(desired, NodeChange(revision=5, gone=("a", "b"))) is desired
+    assert after(desired, NodeChange(revision=4, gone=("a", "b"))) is desired
     change = NodeChange(revision=6, gone=("a",))
     assert after(after(desired, change), change) == after(desired, change)
+
+
+def test_changes_of_one_revision_are_of_different_ports() -> None:
+    first = after(after(None, SNAPSHOT), NodeChange(revision=8, ports=(row("c"),)))
+    both = after(first, NodeChange(revision=8, ports=(row("d"),)))
+    assert both is not None
+    assert set(both.ports) == {"a", "b", "c", "d"}
 
 
 def test_a_snapshot_replaces_everything_even_by_an_older_revision() -> None:

@@ -18,11 +18,12 @@ def after(desired: Desired | None, message: NodeDesired | NodeChange) -> Desired
     """Return the desired state after a message. Pure; a repeated message changes nothing.
 
     A snapshot replaces everything, even by an older revision: the server may have been restored from a backup. A change
-    that is not newer than what is known is old news, and a change before the first snapshot has nothing to change.
+    that is older than what is known is old news, and a change before the first snapshot has nothing to change. Several
+    changes may have one revision: each has the present rows of other ports.
     """
     if isinstance(message, NodeDesired):
         return Desired(message.revision, {port.port_id: port for port in message.ports})
-    if desired is None or message.revision <= desired.revision:
+    if desired is None or message.revision < desired.revision:
         return desired
     ports = {id_: port for id_, port in desired.ports.items() if id_ not in message.gone}
     ports.update((port.port_id, port) for port in message.ports)

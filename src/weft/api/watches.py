@@ -6,9 +6,10 @@ falls behind that is cut; it reconnects and gets a new snapshot.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
+import msgspec
 import structlog
 
 from weft.model.ids import NodeName, PortId, Revision
@@ -21,6 +22,13 @@ RETRY_S = 1.0
 """How long to wait before the change log is read again after that failed."""
 
 
+class News(msgspec.Struct, frozen=True):
+    """What a watcher is to be told now: of these ports; and if `everything`, of all others that the node has, too."""
+
+    ports: frozenset[PortId]
+    everything: bool = False
+
+
 class NodeWatch:
     """What one watcher of a node has not been told yet."""
 
@@ -28,13 +36,13 @@ class NodeWatch:
         self.node = node
         self.cut = asyncio.Event()
         """Set when the watcher shall be disconnected."""
-        self._told = Revision(0)
+        self._since = Revision(0)
         self._pending: dict[PortId | None, Revision] = {}
         self._news = asyncio.Event()
 
     def note(self, change: Change) -> None:
         """Remember a change that concerns the node."""
-        if change.revision <= self._told:
+        if change.revision <= self._since:
             return
         # What is no port (a gateway, an MTU) may concern any port of the node.
         self._pending[PortId(change.id) if change.kind is Kind.PORT else None] = change.revision
@@ -43,19 +51,27 @@ class NodeWatch:
             log.warning("watch_cut", node=self.node, pending=len(self._pending))
             self.cut.set()
 
-    def tell(self, revision: Revision) -> None:
-        """Remember that the watcher knows everything up to `revision`."""
-        self._told = revision
-        self._pending = {key: at for key, at in self._pending.items() if at > revision}
+    def begin(self, revision: Revision) -> None:
+        """Remember that the watcher was told all that was so at `revision`."""
+        self._since = revision
+        self._tell(revision, self._pending.keys())
+
+    def tell(self, revision: Revision, news: News) -> None:
+        """Remember that the watcher was told the present rows of some news, as they were at `revision`.
+
+        Of nothing else: rows of other ports may have changed by then, too, and their changes may not be noted yet.
+        """
+        self._tell(revision, {*news.ports, *([None] if news.everything else [])})
+
+    def _tell(self, revision: Revision, told: Collection[PortId | None]) -> None:
+        self._pending = {key: at for key, at in self._pending.items() if at > revision or key not in told}
         if not self._pending:
             self._news.clear()
 
-    async def news(self) -> frozenset[PortId] | None:
-        """Wait for changes; return the ports that changed, or None if any port of the node may have."""
+    async def news(self) -> News:
+        """Wait for changes, and return what they are about."""
         await self._news.wait()
-        if None in self._pending:
-            return None
-        return frozenset(key for key in self._pending if key is not None)
+        return News(frozenset(key for key in self._pending if key is not None), everything=None in self._pending)
 
 
 class NodeWatches:

@@ -14,7 +14,7 @@ from weft.api.agents import Agents
 from weft.api.answers import JsonAnswer, read_json
 from weft.api.events import HEARTBEAT, EventStream, event
 from weft.api.routing import Operation
-from weft.api.watches import NodeWatch, NodeWatches
+from weft.api.watches import News, NodeWatch, NodeWatches
 from weft.fabric.topology import Topology
 from weft.intent.desired import node_changes, node_desired
 from weft.intent.realizations import report
@@ -152,7 +152,7 @@ class NodePages:
         """Yield the events of one watch, and a comment when there was none for HEARTBEAT_S."""
         with self._watches.registered(watch), self._agents.connected(watch.node):
             desired = await self._store.read(lambda snapshot: _desired(snapshot, watch.node))
-            watch.tell(Revision(desired.revision))
+            watch.begin(Revision(desired.revision))
             yield event("snapshot", desired)
             while True:
                 try:
@@ -161,8 +161,8 @@ class NodePages:
                 except TimeoutError:
                     yield HEARTBEAT
                     continue
-                change = await self._store.read(partial(_change, name=watch.node, ports=news))
-                watch.tell(Revision(change.revision))
+                change = await self._store.read(partial(_change, name=watch.node, news=news))
+                watch.tell(Revision(change.revision), news)
                 yield event("change", change)
 
 
@@ -200,12 +200,13 @@ def _desired(snapshot: Snapshot, name: NodeName) -> NodeDesired:
     return node_desired(snapshot, name)
 
 
-def _change(snapshot: Snapshot, name: NodeName, ports: frozenset[PortId] | None) -> NodeChange:
-    """Return the present rows of `ports`; of all ports of the node if None."""
-    if ports is not None:
-        return node_changes(snapshot, name, ports)
+def _change(snapshot: Snapshot, name: NodeName, news: News) -> NodeChange:
+    """Return the present rows that some news is about."""
+    if not news.everything:
+        return node_changes(snapshot, name, news.ports)
     desired = node_desired(snapshot, name)
-    return NodeChange(revision=desired.revision, ports=desired.ports)
+    gone = news.ports - {PortId(port.port_id) for port in desired.ports}
+    return NodeChange(revision=desired.revision, ports=desired.ports, gone=tuple(sorted(gone)))
 
 
 def _bounded(given: RealizationReport) -> RealizationReport:
