@@ -1,7 +1,8 @@
 """A node's watch: whoever reads rows and log at different moments is told of every port in the end."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from weft.agent.desired import Desired, after
 from weft.api.watches import News, NodeWatch
@@ -69,6 +70,7 @@ acts = st.one_of(
 )
 
 
+@settings(deadline=None, max_examples=examples(600))
 @given(st.lists(acts, max_size=20), st.lists(acts, max_size=30))
 async def test_an_agent_knows_every_port_in_the_end(
     before: list[tuple[object, ...]], then: list[tuple[object, ...]]
