@@ -8,6 +8,8 @@ from pathlib import Path
 
 import structlog
 
+from weft.agent.cni.server import serve as serve_cni
+from weft.agent.cni.service import CniService
 from weft.agent.guard import NoGuard, TcGuard
 from weft.agent.links import Links
 from weft.agent.ovs import datapath
@@ -15,7 +17,7 @@ from weft.agent.ovs.database import Database
 from weft.agent.ovs.observed import INTEGRATION, UPLINK
 from weft.agent.ovs.switch import FlowSwitch
 from weft.agent.reconciler import Host, Reconciler
-from weft.agent.server import Server, ServerLink
+from weft.agent.server import ServerLink
 from weft.agent.settings import AgentSettings, Datapath
 from weft.agent.standing import Outbox
 from weft.client import AsyncClient, TlsFiles
@@ -70,13 +72,16 @@ async def attend(settings: AgentSettings) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.run())
             group.create_task(line.run())
+            if settings.cni_socket is not None:
+                service = CniService(settings.node, rows, lambda: connect(settings.servers[0]))
+                group.create_task(serve_cni(settings.cni_socket, service))
     finally:
         rows.close()
         integration.close()
         uplink.close()
 
 
-def _client(settings: AgentSettings, server: str) -> Server:
+def _client(settings: AgentSettings, server: str) -> AsyncClient:
     token = None
     if settings.token_file is not None:
         try:

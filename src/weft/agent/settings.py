@@ -69,6 +69,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Destinations that are reached by `gateway`."""
     mtu_bytes: int = 1500
     """Of the NICs and br-bond."""
+    cni_socket: str | None = None
+    """Where the CNI plugin of this node's container runtime finds the agent; None: it serves none."""
     ovs: OvsSettings = OvsSettings()
 
     @property

@@ -22,6 +22,7 @@ from weft.api.native.port_requests import PortRequestPages
 from weft.api.native.ports import PortPages
 from weft.api.native.status import StatusPages
 from weft.api.native.watch import WatchPages
+from weft.api.native.workloads import WorkloadPages
 from weft.api.neutron import discovery, pages
 from weft.api.neutron.bindings import BindingPages
 from weft.api.neutron.networks import NETWORKS
@@ -105,6 +106,7 @@ class Api:
             NodePages(store, self._watches, self._agents, self._stopping, heartbeat_s=self._heartbeat_s),
             PortRequestPages(store, self._project),
             PortPages(store),
+            WorkloadPages(store, self._project),
             WatchPages(store, self._stopping, heartbeat_s=self._heartbeat_s),
             StatusPages(store, self._agents, self._metrics),
             InventoryPages(store),

@@ -10,6 +10,7 @@ SECTIONS = {
     "Run": {
         "server": Entry("weft.cli.server:server", "Run the server: API and controllers, in one process"),
         "agent": Entry("weft.cli.agent:agent", "Run the agent of one node"),
+        "cni": Entry("weft.cli.cni:cni", "Give containers their ports: install the CNI plugin on a node"),
         "lab": Entry("weft.cli.lab:lab", "Build a data centre on this machine, from real parts"),
         "db": Entry("weft.cli.db:db", "Upgrade or check a server's database"),
     },

@@ -25,6 +25,7 @@ from weft.client.lookup import is_id, the_one
 from weft.model.errors import Transient
 from weft.protocol.node import NodeBootstrap, NodeChange, NodeDesired, RealizationReports, ReportAnswer
 from weft.protocol.port import HistoryStep, PortStatus, WatchEvent
+from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
 
 T = TypeVar("T")
 Filter = str | Sequence[str]
@@ -131,6 +132,22 @@ class AsyncClient:
     async def report(self, node: str, reports: RealizationReports) -> ReportAnswer:
         """Say what a node has made real."""
         return await self.send(native.report(node, reports))
+
+    async def attach_workload(self, node: str, asked: WorkloadRequest) -> Workload:
+        """Have a workload's port on a node, held by a container."""
+        return await self.send(native.attach_workload(node, asked))
+
+    async def release_workload(self, node: str, asked: WorkloadRelease) -> bool:
+        """Let go of a workload's port; return whether the container was its holder."""
+        return await self.send(native.release_workload(node, asked))
+
+    async def workload(self, node: str, port_id: str) -> Workload:
+        """Return a workload that is on a node. Raises NotFound."""
+        return await self.send(native.workload(node, port_id))
+
+    async def workloads(self, node: str) -> list[Workload]:
+        """Return the workloads that are on a node."""
+        return await self.send(native.workloads(node))
 
     async def port_statuses(self, **filters: Filter) -> list[PortStatus]:
         """List ports with state, bindings and realizations."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from weft.client.call import Call, JsonObject, Query, as_type, json_body, member, nothing, path_of
 from weft.protocol.node import NodeBootstrap, NodeDesired, RealizationReports, ReportAnswer
 from weft.protocol.port import HistoryStep, PortStatus
+from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
 
 ROOT = "v1"
 
@@ -53,6 +54,28 @@ def report(node_name: str, reports: RealizationReports) -> Call[ReportAnswer]:
     """Say what a node has made real."""
     path = path_of(ROOT, "nodes", node_name, "realizations")
     return Call("POST", path, as_type(ReportAnswer), body=json_body(reports))
+
+
+def attach_workload(node_name: str, asked: WorkloadRequest) -> Call[Workload]:
+    """Have a workload's port on a node, held by a container."""
+    path = path_of(ROOT, "nodes", node_name, "workloads")
+    return Call("POST", path, member("workload", Workload), body=json_body(asked))
+
+
+def release_workload(node_name: str, asked: WorkloadRelease) -> Call[bool]:
+    """Let go of a workload's port, if the container is its holder."""
+    path = path_of(ROOT, "nodes", node_name, "workloads", "release")
+    return Call("POST", path, member("released", bool), body=json_body(asked))
+
+
+def workload(node_name: str, port_id: str) -> Call[Workload]:
+    """Show a workload that is on a node."""
+    return Call("GET", path_of(ROOT, "nodes", node_name, "workloads", port_id), member("workload", Workload))
+
+
+def workloads(node_name: str) -> Call[list[Workload]]:
+    """List the workloads that are on a node."""
+    return Call("GET", path_of(ROOT, "nodes", node_name, "workloads"), member("workloads", list[Workload]))
 
 
 def ports(query: Query) -> Call[list[PortStatus]]:

@@ -25,6 +25,7 @@ from weft.client.lookup import is_id, the_one
 from weft.model.errors import Transient
 from weft.protocol.node import NodeBootstrap, NodeDesired, RealizationReports, ReportAnswer
 from weft.protocol.port import HistoryStep, PortStatus, WatchEvent
+from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
 
 T = TypeVar("T")
 Filter = str | Sequence[str]
@@ -129,6 +130,22 @@ class Client:
     def report(self, node: str, reports: RealizationReports) -> ReportAnswer:
         """Say what a node has made real."""
         return self.send(native.report(node, reports))
+
+    def attach_workload(self, node: str, asked: WorkloadRequest) -> Workload:
+        """Have a workload's port on a node, held by a container."""
+        return self.send(native.attach_workload(node, asked))
+
+    def release_workload(self, node: str, asked: WorkloadRelease) -> bool:
+        """Let go of a workload's port; return whether the container was its holder."""
+        return self.send(native.release_workload(node, asked))
+
+    def workload(self, node: str, port_id: str) -> Workload:
+        """Return a workload that is on a node. Raises NotFound."""
+        return self.send(native.workload(node, port_id))
+
+    def workloads(self, node: str) -> list[Workload]:
+        """Return the workloads that are on a node."""
+        return self.send(native.workloads(node))
 
     def port_statuses(self, **filters: Filter) -> list[PortStatus]:
         """List ports with state, bindings and realizations."""

@@ -69,6 +69,11 @@ async def install_server_node(node: str, nic: str, bootstrap: NodeBootstrap) -> 
     )
 
 
+def cni_socket(node: str) -> Path:
+    """Return where a node's agent serves the CNI plugin; /run/weft/cni.sock on a machine of its own."""
+    return state.LAB_DIR / node / "cni.sock"
+
+
 def install_agent(bootstrap: NodeBootstrap, server_address: str) -> Process:
     """Write an agent's token and configuration on its node, as the node's installer would; return its process."""
     node = bootstrap.node
@@ -84,6 +89,7 @@ def install_agent(bootstrap: NodeBootstrap, server_address: str) -> Process:
         *([f'management = "{bootstrap.management}"'] if bootstrap.management else []),
         *([f'gateway = "{bootstrap.gateway}"'] if bootstrap.gateway else []),
         f"mtu_bytes = {bootstrap.mtu_bytes}",
+        f'cni_socket = "{cni_socket(node)}"',
         "",
         "[ovs]",
         f'run_dir = "{ovs.run_dir(node)}"',

@@ -158,7 +158,7 @@ def _create(wanted: _Bridge, node: str, tables: Tables) -> list[Operation]:
         "external_ids": ovs_map({OWNER_KEY: node}),
         "ports": ovs_set(names),
     }
-    name = f"bridge_{_symbol(wanted.name)}"
+    name = f"bridge_{symbol(wanted.name)}"
     operations.append({"op": "insert", "table": "Bridge", "uuid-name": name, "row": row})
     root = next(iter(tables["Open_vSwitch"]), None)
     if root is None:
@@ -171,11 +171,11 @@ def _insert_port(port: _Port, operations: list[Operation]) -> list[str]:
     """Add the operations that insert a port and its interfaces; return the reference to it."""
     references: list[list[str]] = []
     for interface in port.interfaces:
-        name = f"interface_{_symbol(interface.name)}"
+        name = f"interface_{symbol(interface.name)}"
         row: dict[str, Any] = {"name": interface.name, **_interface_columns(interface)}
         operations.append({"op": "insert", "table": "Interface", "uuid-name": name, "row": row})
         references.append(["named-uuid", name])
-    name = f"port_{_symbol(port.name)}"
+    name = f"port_{symbol(port.name)}"
     row = {"name": port.name, **port.scalars, "interfaces": ovs_set(references)}
     if port.other_config:
         row["other_config"] = ovs_map(port.other_config)
@@ -272,6 +272,6 @@ def _is(id_: str) -> list[Any]:
     return [["_uuid", "==", ["uuid", id_]]]
 
 
-def _symbol(name: str) -> str:
+def symbol(name: str) -> str:
     """Return a name as RFC 7047 allows for a named-uuid: letters, digits, underscores."""
     return "".join(character if character.isalnum() else f"_{ord(character):x}_" for character in name)

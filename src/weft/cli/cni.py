@@ -1,0 +1,76 @@
+"""`weft cni`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from weft.cli.manual import Group
+from weft.model.errors import Invalid, Permanent
+
+VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
+
+
+@click.group(
+    cls=Group,
+    examples=(
+        (
+            "weft cni install --network pods --cluster prod",
+            "On a node whose agent has a `cni_socket`: plugin and conflist.",
+        ),
+    ),
+)
+def cni() -> None:
+    """The CNI plugin: containers get their ports from weft, and keep them when they move to another node."""
+
+
+@cni.command()
+@click.option("--bin-dir", type=click.Path(path_type=Path), default="/opt/cni/bin", show_default=True)
+@click.option("--conf-dir", type=click.Path(path_type=Path), default="/etc/cni/net.d", show_default=True)
+@click.option("--name", default="weft", show_default=True, help="What the runtime calls the network.")
+@click.option("--cluster", default="", help="What the names of its workloads begin with; else --name.")
+@click.option("--network", help="The network that containers are in.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Or any network with these labels.")
+@click.option("--project", help="The tenant that owns the ports.")
+@click.option("--socket", "socket_path", default="/run/weft/cni.sock", show_default=True, help="The agent's.")
+@click.option("--cni-version", type=click.Choice(VERSIONS), default="1.0.0", show_default=True)
+def install(
+    *,
+    bin_dir: Path,
+    conf_dir: Path,
+    name: str,
+    cluster: str,
+    network: str | None,
+    labels: tuple[str, ...],
+    project: str | None,
+    socket_path: str,
+    cni_version: str,
+) -> None:
+    """Write the plugin, and the configuration by which a container runtime calls it."""
+    if bool(network) == bool(labels):
+        raise click.UsageError("say which network containers are in: --network NAME, or --label KEY=VALUE")
+    chosen = dict(pair.partition("=")[::2] for pair in labels)
+    if any("=" not in pair for pair in labels):
+        raise Invalid("a label is KEY=VALUE")
+    plugin: dict[str, object] = {"type": "weft-cni", "socket": socket_path}
+    given = {"cluster": cluster, "network": network, "networkLabels": chosen, "project": project}
+    plugin |= {key: value for key, value in given.items() if value}
+    plugin["capabilities"] = {"io.kubernetes.cri.pod-annotations": True}
+    document = {"cniVersion": cni_version, "name": name, "plugins": [plugin]}
+    source = Path(__file__).parents[1] / "cni" / "plugin.py"
+    try:
+        bin_dir.mkdir(parents=True, exist_ok=True)
+        conf_dir.mkdir(parents=True, exist_ok=True)
+        _replace(bin_dir / "weft-cni", source.read_text(), 0o755)
+        _replace(conf_dir / f"10-{name}.conflist", json.dumps(document, indent=2) + "\n", 0o644)
+    except OSError as error:
+        raise Permanent(f"cannot write {error.filename}: {error.strerror}") from None
+    click.echo(f"{bin_dir / 'weft-cni'} and {conf_dir / f'10-{name}.conflist'} are in place")
+
+
+def _replace(path: Path, text: str, mode: int) -> None:
+    """Write a file whole: a runtime may call the plugin at any moment."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text)
+    fresh.chmod(mode)
+    fresh.replace(path)

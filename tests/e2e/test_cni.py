@@ -1,0 +1,174 @@
+"""Containers by the CNI plugin on two real nodes: added, reached, moved, deleted late, collected."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running_lab import Lab, until, weft
+
+from weft.lab.programs import cni_socket
+from weft.lab.topology import namespace_of
+
+pytestmark = pytest.mark.e2e
+
+VERSION = "1.1.0"
+
+
+class Runtime:
+    """A container runtime on one node: it makes namespaces, and calls the plugin as the specification says."""
+
+    def __init__(self, node: str, folder: Path) -> None:
+        self._node = node
+        own = folder / node
+        weft("cni", "install", "--bin-dir", str(own), "--conf-dir", str(own), "--network", "pods", "--cluster", "c1",
+             "--socket", str(cni_socket(node)), "--cni-version", VERSION)  # fmt: skip
+        self._plugin = own / "weft-cni"
+        self._list = json.loads((own / "10-weft.conflist").read_text())
+
+    def call(self, command: str, container: str, pod: str = "", *, netns: str = "", **conf: Any) -> tuple[int, Any]:
+        """Call the plugin; return its status and what it printed."""
+        plugin = {**self._list["plugins"][0], "cniVersion": VERSION, "name": self._list["name"], **conf}
+        args = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}" if pod else ""
+        environment = {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": container,
+            "CNI_NETNS": f"/run/netns/{netns}" if netns else "",
+            "CNI_IFNAME": "eth0",
+            "CNI_ARGS": args,
+            "CNI_PATH": str(self._plugin.parent),
+            "PATH": os.environ["PATH"],
+        }
+        done = subprocess.run(
+            ["ip", "netns", "exec", namespace_of(self._node), sys.executable, "-IS", str(self._plugin)],
+            input=json.dumps(plugin), env=environment, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        return done.returncode, json.loads(done.stdout) if done.stdout else None
+
+    def add(self, container: str, pod: str, netns: str, **conf: Any) -> dict[str, Any]:
+        status, said = self.call("ADD", container, pod, netns=netns, **conf)
+        assert status == 0, said
+        return dict(said)
+
+
+CONTAINERS = 16
+
+
+@pytest.fixture
+def netns() -> Iterator[list[str]]:
+    """Namespaces of containers, gone afterwards."""
+    names = [f"weft-c-{number}" for number in range(CONTAINERS)]
+    for name in names:
+        subprocess.run(["ip", "netns", "add", name], check=True)
+    yield names
+    for name in names:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+@pytest.fixture
+def nodes(lab: Lab, tmp_path: Path) -> Iterator[tuple[Runtime, Runtime]]:
+    weft("network", "create", "pods")
+    weft("subnet", "create", "pods", "10.88.0.0/24")
+    yield Runtime("node1", tmp_path), Runtime("node2", tmp_path)
+    for port in lab.client.ports.list(network_id=lab.client.networks.find("pods")["id"]):
+        lab.client.ports.delete(port["id"])
+    weft("network", "delete", "pods")
+
+
+def address(result: dict[str, Any]) -> str:
+    return str(result["ips"][0]["address"].partition("/")[0])
+
+
+def answers(netns: str, target: str) -> bool:
+    words = ["ip", "netns", "exec", netns, "ping", "-c", "1", "-W", "1", target]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+def taps(lab: Lab, node: str) -> set[str]:
+    return {line.split("@")[0].split()[0] for line in lab.run(node, "ip", "-br", "link").splitlines() if "tap" in line}
+
+
+def test_containers_reach_each_other_and_keep_their_address_where_they_go(
+    lab: Lab, nodes: tuple[Runtime, Runtime], netns: list[str]
+) -> None:
+    here, there = nodes
+    before = taps(lab, "node1"), taps(lab, "node2")
+    assert here.call("STATUS", "")[0] == 0
+    db, web = here.add("c-db-1", "db-0", netns[0]), there.add("c-web-1", "web-7c9d8-x2x4z", netns[1])
+    until(lambda: answers(netns[0], address(web)), "the containers reach each other")  # BGP tells the other leaf
+    assert here.call("CHECK", "c-db-1", "db-0", netns=netns[0]) == (0, None)
+
+    # The pod drifts: its next sandbox is added before the old one is deleted, and the deletions come late and often.
+    moved = there.add("c-db-2", "db-0", netns[2])
+    assert (moved["ips"], moved["interfaces"][0]["mac"]) == (db["ips"], db["interfaces"][0]["mac"])
+    until(lambda: answers(netns[1], address(db)), "the pod answers where it is now")
+    for late in (netns[0], "", ""):
+        assert here.call("DEL", "c-db-1", "db-0", netns=late) == (0, None)
+    assert answers(netns[1], address(db)), "who is not the holder any more releases nothing"
+    assert there.call("CHECK", "c-db-2", "db-0", netns=netns[2]) == (0, None)
+
+    # Retried with another container: the same pod, the same node.
+    again = there.add("c-db-3", "db-0", netns[3])
+    assert again["ips"] == db["ips"]
+    assert there.call("DEL", "c-db-2", "db-0", netns=netns[2]) == (0, None)
+    until(lambda: answers(netns[1], address(db)), "the newest container answers")
+    status, said = there.call("CHECK", "c-db-2", "db-0", netns=netns[2])
+    assert (status, said["code"]) == (1, 3)
+
+    # Deleted: a StatefulSet's pod keeps its address, another pod's port is gone.
+    assert there.call("DEL", "c-db-3", "db-0", netns=netns[3]) == (0, None)
+    assert there.call("DEL", "c-web-1", "web-7c9d8-x2x4z") == (0, None)
+    assert [port["name"] for port in lab.client.ports.list(name="c1/default/web-7c9d8-x2x4z")] == []
+    assert lab.client.ports.find("c1/default/db-0")["fixed_ips"][0]["ip_address"] == address(db)
+    assert here.add("c-db-4", "db-0", netns[0])["ips"] == db["ips"]
+
+    # Collected: what the runtime does not know any more goes.
+    assert here.call("GC", "", **{"cni.dev/valid-attachments": []}) == (0, None)
+    assert (taps(lab, "node1"), taps(lab, "node2")) == before, "no device is left behind"
+
+
+def test_many_at_once_are_all_added_and_all_deleted(lab: Lab, nodes: tuple[Runtime, Runtime], netns: list[str]) -> None:
+    here, _ = nodes
+    before = taps(lab, "node1")
+    for round_ in ("a", "b"):  # the second time the names have their addresses
+        with ThreadPoolExecutor(CONTAINERS) as pool:
+            numbers = range(CONTAINERS)
+            added = list(pool.map(lambda n, r=round_: here.add(f"{r}-{n}", f"many-{n}", netns[n]), numbers))
+            assert len({address(each) for each in added}) == CONTAINERS
+            assert answers(netns[0], address(added[-1])), "an ADD returns when packets flow"
+            gone = list(pool.map(lambda n, r=round_: here.call("DEL", f"{r}-{n}", f"many-{n}"), numbers))
+            assert gone == [(0, None)] * CONTAINERS
+    assert taps(lab, "node1") == before
+
+
+def test_what_cannot_be_done_is_said_and_leaves_nothing(
+    lab: Lab, nodes: tuple[Runtime, Runtime], netns: list[str]
+) -> None:
+    here, _ = nodes
+    before = taps(lab, "node1")
+    for conf, code, text in (
+        ({"network": "nowhere"}, 100, "no network is called 'nowhere'"),
+        ({"cniVersion": "9.9.9"}, 1, "'9.9.9' is not known"),
+        ({"networkLabels": 7}, 7, "networkLabels"),
+        ({"socket": "/nowhere.sock"}, 11, "does not answer at /nowhere.sock"),
+    ):
+        status, said = here.call("ADD", "c-x", "x-0", netns=netns[0], **conf)  # type: ignore[arg-type]
+        assert (status, said["code"]) == (1, code), said
+        assert text in said["msg"]
+    status, said = here.call("ADD", "c-x", "x-0", netns="not-there")
+    assert (status, said["code"]) == (1, 11), said
+    assert taps(lab, "node1") == before
+    assert lab.client.ports.find("c1/default/x-0")["binding:host_id"] == "", "it is held by nobody"
+    weft("lab", "kill", "node1/agent")
+    status, said = here.call("ADD", "c-x", "x-0", netns=netns[0])
+    assert (status, said["code"]) == (1, 11), "the runtime tries again later"
+    assert here.call("STATUS", "")[1]["code"] == 50
+    weft("lab", "start", "node1/agent")
+    until(lambda: here.call("STATUS", "")[0] == 0, "the agent is back")
+    assert here.add("c-x", "x-0", netns[0])["ips"]
+    assert here.call("DEL", "c-x", "x-0") == (0, None)
