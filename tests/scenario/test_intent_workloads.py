@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from core_world import PROJECT, World, world
+from msgspec.structs import replace
 
+from weft.intent.inventory import replace_inventory
 from weft.intent.workloads import attach, release, workload_of, workloads_on
-from weft.model.errors import Conflict, Invalid, NotFound
+from weft.model.errors import Conflict, Forbidden, Invalid, NotFound
 from weft.model.ids import NodeName, PortId
 from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
 
@@ -85,6 +87,18 @@ async def test_what_is_not_a_workloads_is_not_touched(dc: World) -> None:
     assert await on(dc, HERE) == []
     with pytest.raises(NotFound):
         await dc.store.read(lambda snapshot: workload_of(snapshot, HERE, vm.port.id))
+
+
+async def test_a_node_gets_ports_of_its_own_projects_only(dc: World) -> None:
+    with pytest.raises(Forbidden, match="node 'node1' runs containers of p1, not of project 'p2'"):
+        await add(dc, HERE, "a", project_id="p2")
+    inventory = await dc.store.read(lambda snapshot: snapshot.inventory())
+    nodes = tuple(replace(node, projects=("p2",)) if node.name == HERE else node for node in inventory.nodes)
+    await dc.store.transact(lambda tx: replace_inventory(tx, replace(inventory, nodes=nodes)))
+    with pytest.raises(Forbidden, match="runs containers of p2"):
+        await add(dc, HERE, "a")
+    with pytest.raises(NotFound, match="in project 'p2'"):
+        await add(dc, HERE, "a", project_id="p2")
 
 
 async def test_what_cannot_be_had_is_said(dc: World) -> None:

@@ -9,7 +9,7 @@ from weft.intent.desired import node_changes
 from weft.intent.port_names import Selector, create_or_get, port_by_name
 from weft.intent.ports import FixedIpSpec, PortSpec, bind_port, delete_port, unbind_port
 from weft.model.addresses import parse_address
-from weft.model.errors import Conflict, Invalid, NotFound
+from weft.model.errors import Conflict, Forbidden, Invalid, NotFound
 from weft.model.ids import NetworkId, NodeName, PortId
 from weft.ports.machine import State
 from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
@@ -24,12 +24,14 @@ HOLDER, EPHEMERAL = "holder", "ephemeral"
 def attach(tx: Transaction, node: NodeName, asked: WorkloadRequest, *, project_id: str) -> Workload:
     """Return the port of a workload's name, made if there is none, bound to a node and held by a container.
 
-    Raises Invalid for a request without name, holder or network; NotFound for the network; Conflict for a name that is
-    another kind of port's, for a node that cannot carry the network, and if no address is free.
+    Raises Invalid for a request without name, holder or network; Forbidden for a project whose containers do not run on
+    the node; NotFound for the network; Conflict for a name that is another kind of port's, for a node that cannot carry
+    the network, and if no address is free.
     """
     if not asked.name or not asked.holder:
         raise Invalid("a workload has a name and a holder; give both")
     project = asked.project_id or project_id
+    _check_project(tx, node, project, default=project_id)
     actor = f"agent/{node}"
     spec = PortSpec(
         project_id=project,
@@ -89,6 +91,15 @@ def workload_of(snapshot: Snapshot, node: NodeName, port_id: PortId) -> Workload
 def _is_here(view: PortView, node: NodeName) -> bool:
     current = view.life.current
     return view.port.device_owner == OWNER and current is not None and current.node == node
+
+
+def _check_project(tx: Transaction, node: NodeName, project: str, *, default: str) -> None:
+    """A node that somebody has broken into gets at no tenant's networks but those that run on it."""
+    found = tx.topology().nodes.get(node)
+    allowed = (found.projects if found is not None else ()) or (default,)
+    if project not in allowed:
+        message = f"node '{node}' runs containers of {', '.join(allowed)}, not of project '{project}'"
+        raise Forbidden(f"{message}: name it in the node's `projects` in the inventory", kind="PolicyNotAuthorized")
 
 
 def _network(tx: Transaction, project: str, asked: WorkloadRequest) -> NetworkId:

@@ -163,6 +163,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     dataplane: Dataplane = Dataplane.OVS
     management_address: ipaddress.IPv4Address | None = None
     """Its address in its leaf's management prefix; chosen by weft if left out."""
+    projects: tuple[str, ...] = ()
+    """Whose containers may run on it: its agent gets ports of no other project. Empty: of the server's own project."""
 
 
 class LinkEnd(msgspec.Struct, frozen=True, order=True, gc=False):

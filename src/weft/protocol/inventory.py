@@ -130,6 +130,10 @@ def _value(kind: type, name: str, wanted: Any, raw: Any) -> Any:
         if not isinstance(raw, str):
             raise ValueError(f"expected text such as '{_SAMPLE.get(wanted, 'name1')}', not {_kind(raw)}")
         return special(raw)
+    if typing.get_origin(wanted) is tuple:
+        if not isinstance(raw, list | tuple) or not all(isinstance(each, str) and each for each in raw):
+            raise ValueError(f"expected a list of names, not {_kind(raw)}")
+        return tuple(raw)
     if isinstance(wanted, type) and issubclass(wanted, enum.Enum):
         return _choice(wanted, raw)
     if wanted is bool and not isinstance(raw, bool):
@@ -272,7 +276,9 @@ def _encoded(value: Any) -> Any:
         return str(value)
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, tuple):
+        return list(value)
     if isinstance(value, msgspec.Struct):
         pairs = ((field, getattr(value, field)) for field in value.__struct_fields__)
-        return {name: _encoded(field) for name, field in pairs if field is not None}
+        return {name: _encoded(field) for name, field in pairs if field is not None and field != ()}
     return value

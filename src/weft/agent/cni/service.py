@@ -6,7 +6,6 @@ again if it fails, so that the runtime can try anew; DEL is right however often 
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
@@ -54,6 +53,14 @@ class Server(Protocol):
     async def close(self) -> None: ...
 
 
+class _Turn:
+    """Who is at a container, and how many are, or want to be."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
+
+
 class CniService:
     """Serves the containers of one node. `connect` makes a client of the server; a call has one of its own."""
 
@@ -61,7 +68,7 @@ class CniService:
         self._node = node
         self._rows = rows
         self._connect = connect
-        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: dict[str, _Turn] = {}
         self._waiting = Waiting(self._workloads)
 
     async def answer(self, call: Call) -> dict[str, Any] | None:
@@ -95,11 +102,16 @@ class CniService:
 
     @contextlib.asynccontextmanager
     async def _only(self, container_id: str) -> AsyncIterator[None]:
-        lock = self._locks[container_id]
-        async with lock:
-            yield
-        if not lock.locked() and not getattr(lock, "_waiters", None):
-            self._locks.pop(container_id, None)
+        """Let one call of a container in at a time; the last one out forgets it."""
+        turn = self._turns.setdefault(container_id, _Turn())
+        turn.waiting += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.waiting -= 1
+            if not turn.waiting:
+                del self._turns[container_id]
 
     async def _add(self, call: Call, found: Configuration, wanted: Naming) -> dict[str, Any]:
         self._refuse_without_switch()
