@@ -73,7 +73,10 @@ async def attend(settings: AgentSettings) -> None:
             group.create_task(agent.run())
             group.create_task(line.run())
             if settings.cni_socket is not None:
-                service = CniService(settings.node, rows, lambda: connect(settings.servers[0]))
+                in_user_space = datapath_type == Datapath.NETDEV
+                service = CniService(
+                    settings.node, rows, lambda: connect(settings.servers[0]), writes_checksums=in_user_space
+                )
                 group.create_task(serve_cni(settings.cni_socket, service))
     finally:
         rows.close()

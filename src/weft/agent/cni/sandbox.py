@@ -4,6 +4,7 @@ The row carries the port's id, as any hypervisor's does, and the container that 
 whatever the agent remembers. ``nsenter`` reaches a namespace by its path, wherever a runtime keeps it.
 """
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -101,32 +102,33 @@ def _mutation(bridge_row: str, verb: str, reference: list[str]) -> Operation:
     return {"op": "mutate", "table": "Bridge", "where": where, "mutations": [["ports", verb, ovs_set([reference])]]}
 
 
-async def make(netns: str, ifname: str, workload: Workload) -> None:
-    """Make a pair between a container's namespace and the agent's, with the workload's MAC, addresses and routes.
-
-    Raise Transient with the kernel's words if that fails, as for a namespace that is gone or a name that is taken.
-    """
-    device, mtu = device_of(workload.port_id), workload.mtu_bytes
-    pair = (
-        f"link add {ifname} address {workload.mac} mtu {mtu} type veth peer name {device} mtu {mtu} netns {os.getpid()}"
-    )
-    lines = [pair]
+def lines_of(ifname: str, workload: Workload, pid: int) -> list[str]:
+    """Return what makes a pair from inside a container's namespace, as lines for ``ip -batch``; `pid` is of a process
+    in the namespace that the other end goes to. Pure."""
+    mtu = workload.mtu_bytes
+    far = f"peer name {device_of(workload.port_id)} mtu {mtu} netns {pid}"
+    lines = [f"link add {ifname} address {workload.mac} mtu {mtu} type veth {far}"]
     for address in workload.addresses:
         nodad = " nodad" if ":" in address.address else ""
         lines.append(f"address add {address.address}/{address.prefixlen} dev {ifname}{nodad}")
     lines += [f"link set {ifname} up", "link set lo up"]
-    lines += [
-        f"-{'6' if ':' in address.address else '4'} route replace default via {address.gateway} dev {ifname}"
-        for address in reversed(workload.addresses)
-        if address.gateway is not None
-    ]
-    batch = [line for line in lines if not line.startswith("-")]
-    routes = [line for line in lines if line.startswith("-")]
-    await execute("nsenter", f"--net={netns}", "ip", "-batch", "-", stdin="\n".join(batch) + "\n")
-    for line in routes:
-        await execute("nsenter", f"--net={netns}", "ip", *line.split())
-    await execute("nsenter", f"--net={netns}", "ethtool", "-K", ifname, "tx", "off")
-    await execute("ip", "link", "set", device, "up")
+    gateways = [address.gateway for address in reversed(workload.addresses) if address.gateway is not None]
+    return [*lines, *(f"route replace default via {gateway} dev {ifname}" for gateway in gateways)]
+
+
+async def make(netns: str, ifname: str, workload: Workload, *, writes_checksums: bool) -> None:
+    """Make a pair between a container's namespace and the agent's, with the workload's MAC, addresses and routes.
+
+    `writes_checksums`: the container has to write its packets' checksums itself, since nobody does so after it. Raise
+    Transient with the kernel's words if that fails, as for a namespace that is gone or a name that is taken.
+    """
+    batch = "\n".join(lines_of(ifname, workload, os.getpid())) + "\n"
+    await execute("nsenter", f"--net={netns}", "ip", "-batch", "-", stdin=batch)
+    up = execute("ip", "link", "set", device_of(workload.port_id), "up")
+    if writes_checksums:
+        await asyncio.gather(up, execute("nsenter", f"--net={netns}", "ethtool", "-K", ifname, "tx", "off"))
+    else:
+        await up
 
 
 async def remove(device: str) -> None:

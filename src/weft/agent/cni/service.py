@@ -62,10 +62,14 @@ class _Turn:
 
 
 class CniService:
-    """Serves the containers of one node. `connect` makes a client of the server; a call has one of its own."""
+    """Serves the containers of one node. `connect` makes a client of the server; a call has one of its own.
 
-    def __init__(self, node: str, rows: Rows, connect: Callable[[], Server]) -> None:
+    `writes_checksums`: Open vSwitch forwards in user space, which takes packets as they are.
+    """
+
+    def __init__(self, node: str, rows: Rows, connect: Callable[[], Server], *, writes_checksums: bool = False) -> None:
         self._node = node
+        self._writes_checksums = writes_checksums
         self._rows = rows
         self._connect = connect
         self._turns: dict[str, _Turn] = {}
@@ -130,7 +134,7 @@ class CniService:
             workload = await server.attach_workload(self._node, asked)
             try:
                 await self._unplug_port(workload.port_id)  # another container of this node had it until now
-                await sandbox.make(call.netns, call.ifname, workload)
+                await sandbox.make(call.netns, call.ifname, workload, writes_checksums=self._writes_checksums)
                 await self._rows.transact(
                     sandbox.insertion(
                         self._tables(), workload, ifname=call.ifname, network=found.name, project=found.project
