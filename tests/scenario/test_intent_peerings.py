@@ -4,15 +4,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from core_world import PROJECT, World, world
+from core_world import PROJECT, World, example, world
 
 from weft.intent.gateways import GatewaySpec, set_gateway
+from weft.intent.inventory import replace_inventory
 from weft.intent.networks import NetworkSpec, create_network
 from weft.intent.peerings import create_peering, delete_peering, peerings
 from weft.intent.routers import add_interface, delete_router, remove_interface
 from weft.intent.rows import router_of
 from weft.model.errors import Conflict, Invalid, NotFound
-from weft.model.ids import NetworkId, RouterId, SubnetId
+from weft.model.ids import NetworkId, RouterId, SubnetId, Vni
 from weft.model.intent import Peering, Router
 
 RED, BLUE, GREEN = "10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"
@@ -114,3 +115,17 @@ async def test_what_is_known_outside_is_apart(dc: World) -> None:
     await announce(dc, twin, outer)
     with pytest.raises(Conflict, match="meet in one VRF"):
         await dc.store.transact(lambda tx: add_interface(tx, twin.id, subnet_id=taken))
+
+
+async def test_the_vnis_of_ways_out_are_nobody_elses(dc: World, tmp_path: Path) -> None:
+    async def network(at: World, vni: int) -> None:
+        spec = NetworkSpec(project_id=PROJECT, vni=Vni(vni))
+        await at.store.transact(lambda tx: create_network(tx, spec))
+
+    await network(dc, 9001)  # a site without ways out has no use for it
+    with pytest.raises(Conflict, match=r"exit_vnis 9000-9999: network \S+ has VNI 9001"):
+        await dc.store.transact(lambda tx: replace_inventory(tx, example("vpc-dc.toml")))
+    (tmp_path / "other").mkdir()
+    async with world(tmp_path / "other", inventory=example("vpc-dc.toml")) as outside:
+        with pytest.raises(Conflict, match="is one of exit_vnis 9000-9999"):
+            await network(outside, 9001)

@@ -49,6 +49,8 @@ def test_several_servers_and_a_socket_elsewhere() -> None:
         ({"server": []}, "'server' is empty"),
         ({"key_file": "/k"}, "no certificate_file"),
         ({"mtu_bytes": 900}, "mtu_bytes = 900"),
+        ({"cni_socket": "cni.sock"}, "cni_socket 'cni.sock' is no absolute path"),
+        ({"cni_socket": "/" + "x" * 107}, "at most 107 bytes"),
         ({"management": "172.31.1.11/33"}, "172.31.1.11/33"),
         ({"gateway": "172.31.2.1"}, "gateway 172.31.2.1"),
         ({"gateway": "172.31.1.11"}, "gateway 172.31.1.11"),

@@ -12,6 +12,8 @@ from weft.model.errors import Invalid
 
 MIN_MTU_BYTES = 1280
 MAX_MTU_BYTES = 65535
+MAX_SOCKET_PATH_BYTES = 107
+"""Linux's sun_path without its closing zero (unix(7))."""
 
 
 class BondMode(StrEnum):
@@ -113,11 +115,17 @@ def problems(settings: AgentSettings) -> list[str]:
     for server in settings.servers:
         if not server.startswith(("http://", "https://", "unix:")):
             found.append(f"server '{server}' is neither http://host:port, https://host:port nor unix:/path")
+    if settings.cni_socket is not None and not _is_socket_path(settings.cni_socket):
+        found.append(f"cni_socket '{settings.cni_socket}' is no absolute path of at most {MAX_SOCKET_PATH_BYTES} bytes")
     if settings.key_file is not None and settings.certificate_file is None:
         found.append("key_file is set, but no certificate_file that it is the key of")
     if not MIN_MTU_BYTES <= settings.mtu_bytes <= MAX_MTU_BYTES:
         found.append(f"mtu_bytes = {settings.mtu_bytes} is not between {MIN_MTU_BYTES} and {MAX_MTU_BYTES}")
     return found + _address_problems(settings)
+
+
+def _is_socket_path(path: str) -> bool:
+    return path.startswith("/") and len(path.encode()) <= MAX_SOCKET_PATH_BYTES
 
 
 def _address_problems(settings: AgentSettings) -> list[str]:

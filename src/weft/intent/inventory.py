@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from weft.fabric.checks import problems
 from weft.fabric.numbering import Numbering, number
 from weft.fabric.topology import Topology
+from weft.intent.sites import exit_vnis
 from weft.model.errors import Conflict, Invalid
 from weft.model.inventory import Inventory, Node
 from weft.protocol.inventory import listing
@@ -25,7 +26,7 @@ def replace_inventory(tx: Transaction, inventory: Inventory) -> Numbering:
     if inventory == before.inventory and numbering == tx.numbering():
         return numbering
     after = Topology(inventory)
-    in_use = [*_lost_sites(tx, after), *_lost_nodes(tx, before, after)]
+    in_use = [*_lost_sites(tx, after), *_lost_nodes(tx, before, after), *_taken_vnis(tx, after)]
     if in_use:
         raise Conflict(listing("the inventory takes away what is in use", in_use), kind="InventoryInUse")
     tx.put_inventory(inventory, numbering)
@@ -41,6 +42,17 @@ def _lost_sites(tx: Transaction, after: Topology) -> Iterator[str]:
         for row in rows:
             if after.pools(row.site) is None:
                 yield f"site {row.site}: {noun} {row.id} needs its fabric; delete the {noun} first"
+
+
+def _taken_vnis(tx: Transaction, after: Topology) -> Iterator[str]:
+    """Yield the networks and routers whose VNIs a site with ways out needs for these."""
+    for reserved in exit_vnis(after):
+        for noun, id_, vni in (
+            *(("network", each.id, each.vni) for each in tx.networks()),
+            *(("router", each.id, each.l3vni) for each in tx.routers()),
+        ):
+            if vni is not None and vni in reserved:
+                yield f"exit_vnis {reserved}: {noun} {id_} has VNI {vni}; give the site other exit_vnis"
 
 
 def _lost_nodes(tx: Transaction, before: Topology, after: Topology) -> Iterator[str]:

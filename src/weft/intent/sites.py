@@ -1,5 +1,6 @@
 """Sites and the numbers of their fabrics: which site an object is in, and which VNI it gets."""
 
+from weft.fabric.topology import Topology
 from weft.model.errors import Conflict, NotFound
 from weft.model.ids import SiteName, Vni
 from weft.model.inventory import FabricPools, NumberRange
@@ -26,6 +27,12 @@ def fabric_of(tx: Transaction, wanted: SiteName | None) -> tuple[SiteName, Fabri
     return wanted, pools
 
 
+def exit_vnis(topology: Topology) -> list[NumberRange]:
+    """Return the VNIs that sites with ways out have taken for these."""
+    sites = {topology.switches[way.switch].site for way in topology.inventory.exits}
+    return [pools.exit_vnis for site in sites if (pools := topology.pools(site)) is not None]
+
+
 def choose_vni(tx: Transaction, name: str, numbers: NumberRange) -> Vni:
     """Return the next number of a VNI pool that no network and no router has; `name` is that of the pool's cursor."""
     chosen = tx.next_number(name, numbers.first, numbers.last, tx.vni_taken)
@@ -37,6 +44,10 @@ def choose_vni(tx: Transaction, name: str, numbers: NumberRange) -> Vni:
 
 def check_vni(tx: Transaction, wanted: Vni) -> Vni:
     """Return a VNI that a caller asks for; raise Conflict if it is taken."""
+    for reserved in exit_vnis(tx.topology()):
+        if wanted in reserved:
+            message = f"Unable to create the network. The tunnel ID {wanted} is one of exit_vnis {reserved} of a site."
+            raise Conflict(message, kind="TunnelIdInUse")
     if tx.vni_taken(wanted):
         message = f"Unable to create the network. The tunnel ID {wanted} is in use."
         raise Conflict(message, kind="TunnelIdInUse")

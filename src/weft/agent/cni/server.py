@@ -12,6 +12,7 @@ import structlog
 from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.result import OLDEST, failure
 from weft.agent.cni.service import CniService, environment_of
+from weft.model.errors import Invalid
 
 MAX_CALL_BYTES = 1 << 20
 READ_TIMEOUT_S = 10.0
@@ -20,14 +21,20 @@ log = structlog.get_logger()
 
 
 async def serve(path: str, service: CniService) -> None:
-    """Answer calls on a socket that only root may open, until cancelled."""
-    await asyncio.to_thread(_make_way, Path(path))
-    mask = os.umask(0o177)
+    """Answer calls on a socket that only root may open, until cancelled. Raise Invalid if it cannot be made."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _answer(service, reader, writer)
+
     try:
-        server = await asyncio.start_unix_server(lambda reader, writer: _answer(service, reader, writer), path,
-                                                 limit=MAX_CALL_BYTES)  # fmt: skip
-    finally:
-        os.umask(mask)
+        await asyncio.to_thread(_make_way, Path(path))
+        mask = os.umask(0o177)
+        try:
+            server = await asyncio.start_unix_server(answer, path, limit=MAX_CALL_BYTES)
+        finally:
+            os.umask(mask)
+    except OSError as error:
+        raise Invalid(f"cni_socket {path} cannot be made: {error.strerror or error}") from None
     log.info("cni_listening", socket=path)
     async with server:
         await server.serve_forever()
