@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterable
 from typing import TypeVar
 
+import pytest
 from hypothesis import settings
 
 T = TypeVar("T")
@@ -33,3 +34,9 @@ def some(cases: Iterable[T]) -> list[T]:
         return found
     chosen = random.sample(range(len(found)), max(1, len(found) // SAMPLE))
     return [found[at] for at in sorted(chosen)]
+
+
+def now_and_then(runs: int) -> pytest.MarkDecorator:
+    """Mark a test that takes seconds, such as one that starts servers: `make check` tries it once in so many runs."""
+    skipped = not THOROUGH and random.randrange(runs) != 0
+    return pytest.mark.skipif(skipped, reason=f"make test always tries it, make check once in {runs} runs")

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 from api_stream import Stream
+from empty_store import put_empty_store
 
 from weft.api.app import Api
 from weft.api.auth.authenticator import Authentication
@@ -113,8 +114,7 @@ async def api_server(
     """Run an API on a new store that holds the example inventory."""
     clock = Clock()
     path = folder / "weft.db"
-    if not path.exists():
-        path.write_bytes(await _empty_database(folder))
+    await put_empty_store(path)
     store = await Store.open(f"sqlite:///{path}", clock=clock)
     authentication = Authentication(sources=(AdminTokens([ADMIN]), *sources))
     api = Api(store, fabric or StillFabric(), authentication=authentication, clock=clock, heartbeat_s=heartbeat_s)
@@ -126,15 +126,3 @@ async def api_server(
         await server.call("PUT", "/v1/inventory", wire, status=200)
         yield server
     await store.close()
-
-
-_EMPTY: list[bytes] = []
-
-
-async def _empty_database(folder: Path) -> bytes:
-    """Return the file of a store that nothing was written to; making its tables takes the time of many syncs."""
-    if not _EMPTY:
-        path = folder / "empty.db"
-        await (await Store.open(f"sqlite:///{path}")).close()
-        _EMPTY.append(path.read_bytes())
-    return _EMPTY[0]

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
 
+from empty_store import put_empty_store
+
 from weft.intent.inventory import replace_inventory
 from weft.intent.networks import NetworkSpec, create_network
 from weft.intent.ports import PortSpec, create_port
@@ -145,6 +147,7 @@ async def world(
 ) -> AsyncIterator[World]:
     """Open a store with an inventory in it."""
     clock = clock or Clock()
+    await put_empty_store(path / "weft.db")
     store = await Store.open(f"sqlite:///{path / 'weft.db'}", clock=clock, random=random.Random(seed).getrandbits)
     try:
         wanted = inventory or small_dc()

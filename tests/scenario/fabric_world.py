@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
+from empty_store import put_empty_store
 from fake_clock import FakeClock
 from fake_switch import FakeDriver, FakeSwitch, Fault, Faults
 
@@ -124,6 +125,7 @@ class World:
     async def open(cls, database: Path, faults: Faults | None = None, *, garble: bool = False) -> "World":
         """A world with the small data centre in its rows, unless they are there already; nothing runs yet."""
         clock = FakeClock()
+        await put_empty_store(database)
         store = await Store.open(f"sqlite:///{database}", clock=clock.now)
         world = cls(store, clock, faults or Faults(), garble=garble)
         if store.revision == 0:

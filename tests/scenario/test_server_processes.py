@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.thorough import now_and_then
 
 DEADLINE_S = 60.0
 """Only reached by a failing test."""
@@ -102,6 +103,7 @@ async def create(http: httpx.AsyncClient, network: str, count: int) -> list[http
     return [await http.post("/v2.0/ports", json=body) for _ in range(count)]
 
 
+@now_and_then(3)
 async def test_all_processes_use_up_a_subnet_together(family: Family, clients: list[httpx.AsyncClient]) -> None:
     network = await segment(clients[0])
     answers = [
@@ -118,6 +120,7 @@ async def test_all_processes_use_up_a_subnet_together(family: Family, clients: l
     assert len(family.children()) == PROCESSES
 
 
+@now_and_then(3)
 async def test_what_one_process_was_told_all_of_them_know_at_once(clients: list[httpx.AsyncClient]) -> None:
     network = await segment(clients[0])
     for at, http in enumerate(clients):
@@ -127,6 +130,7 @@ async def test_what_one_process_was_told_all_of_them_know_at_once(clients: list[
         assert {each.json()["network"]["name"] for each in seen} == {f"n{at}"}
 
 
+@now_and_then(3)
 async def test_all_processes_answer_for_the_controllers(clients: list[httpx.AsyncClient]) -> None:
     await segment(clients[0])
     await until(lambda: plans(clients[0]))
@@ -134,6 +138,7 @@ async def test_all_processes_answer_for_the_controllers(clients: list[httpx.Asyn
     assert [(answer.status_code, answer.json()) for answer in answers] == [(200, {"switches": []})] * CLIENTS
 
 
+@now_and_then(3)
 async def test_a_process_that_dies_is_replaced(family: Family, clients: list[httpx.AsyncClient]) -> None:
     network = await segment(clients[0])
     before = set(family.children())
@@ -158,6 +163,7 @@ async def creates(family: Family, network: str) -> bool:
     return made.status_code == 201
 
 
+@now_and_then(3)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_all_processes_end_when_the_server_is_told_to(family: Family, number: signal.Signals) -> None:
     children = family.children()
@@ -167,17 +173,20 @@ async def test_all_processes_end_when_the_server_is_told_to(family: Family, numb
     assert "Traceback" not in family.errors()
 
 
+@now_and_then(3)
 async def test_no_process_outlives_the_server(family: Family) -> None:
     children = family.children()
     family.process.kill()
     await gone(children)
 
 
+@now_and_then(3)
 async def test_another_server_cannot_have_the_file(family: Family) -> None:
     with pytest.raises(AssertionError, match="is open in another process"):
         await asyncio.to_thread(Family, family.db.parent)
 
 
+@now_and_then(3)
 async def test_another_server_cannot_have_the_address(family: Family, tmp_path: Path) -> None:
     program = PROGRAM.replace("127.0.0.1:0", family.url.removeprefix("http://"))
     command = [sys.executable, "-c", program, str(tmp_path / "other.db"), str(PROCESSES)]
