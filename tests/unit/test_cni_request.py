@@ -10,7 +10,8 @@ import pytest
 
 import weft.cni.plugin
 from weft.agent.cni.errors import CniError, Code
-from weft.agent.cni.request import VERSIONS, Call, check, configuration, naming
+from weft.agent.cni.naming import naming
+from weft.agent.cni.request import VERSIONS, Call, check, configuration
 from weft.agent.cni.result import failure, result
 from weft.protocol.node import AddressDesired
 from weft.protocol.workload import Workload

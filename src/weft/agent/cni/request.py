@@ -1,7 +1,7 @@
 """What a container runtime says when it calls the plugin: CNI 0.2.0 to 1.1.0, read and checked. Pure.
 
-Environment and configuration: CNI specification, sections 2 and 3. What Kubernetes and Mesos add is read where they put
-it: CNI_ARGS has a pod's namespace and name; Mesos writes ``args["org.apache.mesos"]``.
+Environment and configuration: CNI specification, sections 2 and 3. What Kubernetes and Mesos add is read by
+weft.agent.cni.naming.
 """
 
 import json
@@ -17,10 +17,6 @@ VERSIONS = ("0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 COMMANDS = frozenset({"ADD", "DEL", "CHECK", "GC", "STATUS"})
 MAX_INTERFACE_BYTES = 15
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_ORDINAL = re.compile(r".*-(0|[1-9]\d{0,3})")
-"""How a StatefulSet's pods end; random suffixes of other workloads have no 0 and no 1, and five characters."""
-ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
-MESOS = "org.apache.mesos"
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,16 +44,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """Whether workloads keep their ports; None: those of StatefulSets do, and who asks for it by annotation."""
     valid: tuple[tuple[str, str], ...] = ()
     """For GC: container and interface of what is still there."""
-
-
-class Naming(msgspec.Struct, frozen=True, kw_only=True):
-    """A container's workload, and what it asks for."""
-
-    name: str
-    ephemeral: bool
-    network: str | None = None
-    network_labels: Mapping[str, str] = {}
-    address: str | None = None
 
 
 def configuration(call: Call) -> tuple[Configuration, Mapping[str, Any]]:
@@ -106,46 +92,6 @@ def check(call: Call) -> None:
         raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_IFNAME {name!r} is no interface name")
     if call.command in {"ADD", "CHECK"} and not call.netns.startswith("/"):
         raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_NETNS is {call.netns!r}, not the path of a namespace")
-
-
-def naming(call: Call, found: Configuration, document: Mapping[str, Any]) -> Naming:
-    """Return which workload a container is: a pod by namespace and name, a Mesos task by its label, else itself."""
-    args = dict(pair.partition("=")[::2] for pair in call.args.split(";") if pair)
-    cluster = found.cluster or found.name
-    asked = _annotations(document) | _mesos(document)
-    pod, namespace = args.get("K8S_POD_NAME"), args.get("K8S_POD_NAMESPACE")
-    own = asked.get("weft.dev/port-name")
-    if own:
-        name, ephemeral = own, False
-    elif pod and namespace:
-        name, ephemeral = f"{cluster}/{namespace}/{pod}", _ORDINAL.fullmatch(pod) is None
-    else:
-        name, ephemeral = f"{cluster}/{call.container_id}", True
-    if found.stable_names is not None and (own or pod):
-        ephemeral = not found.stable_names
-    labels = dict(pair.partition("=")[::2] for pair in asked.get("weft.dev/network-labels", "").split(",") if pair)
-    suffix = "" if call.ifname == "eth0" else f"/{call.ifname}"
-    return Naming(
-        name=name + suffix,
-        ephemeral=ephemeral,
-        network=None if labels else found.network,
-        network_labels=labels or found.network_labels,
-        address=asked.get("weft.dev/fixed-ip") or args.get("IP") or None,
-    )
-
-
-def _annotations(document: Mapping[str, Any]) -> dict[str, str]:
-    given = document.get("runtimeConfig", {})
-    annotations = given.get(ANNOTATIONS, {}) if isinstance(given, dict) else {}
-    return {key: value for key, value in annotations.items() if isinstance(value, str)} if annotations else {}
-
-
-def _mesos(document: Mapping[str, Any]) -> dict[str, str]:
-    """Read the labels of a Mesos task (mesos.proto, NetworkInfo)."""
-    args = document.get("args", {})
-    info = args.get(MESOS, {}).get("network_info", {}) if isinstance(args, dict) else {}
-    labels = info.get("labels", {}).get("labels", []) if isinstance(info, dict) else []
-    return {str(each.get("key")): str(each.get("value", "")) for each in labels if isinstance(each, dict)}
 
 
 def _valid(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -13,11 +13,13 @@ import structlog
 
 from weft.agent.cni import sandbox
 from weft.agent.cni.errors import CniError, Code
-from weft.agent.cni.request import Call, Configuration, Naming, check, configuration, naming
+from weft.agent.cni.naming import Naming, naming
+from weft.agent.cni.request import Call, Configuration, check, configuration
 from weft.agent.cni.result import result
 from weft.agent.cni.sandbox import Plugged
 from weft.agent.cni.waiting import Waiting
 from weft.agent.ovs.tables import Operation, Tables
+from weft.kubernetes.pod import PodFacts
 from weft.model.errors import NotFound, Transient, WeftError
 from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
 
@@ -53,6 +55,13 @@ class Server(Protocol):
     async def close(self) -> None: ...
 
 
+class Pods(Protocol):
+    """What the orchestrator knows of pods."""
+
+    async def facts(self, call: Call, document: Mapping[str, Any]) -> PodFacts | None:
+        """Return what is known of a call's pod; None: the call must do. Raises CniError if it cannot."""
+
+
 class _Turn:
     """Who is at a container, and how many are, or want to be."""
 
@@ -64,14 +73,24 @@ class _Turn:
 class CniService:
     """Serves the containers of one node. `connect` makes a client of the server; a call has one of its own.
 
-    `writes_checksums`: Open vSwitch forwards in user space, which takes packets as they are.
+    `pods` None: there is no orchestrator to ask. `writes_checksums`: Open vSwitch forwards in user space, which takes
+    packets as they are.
     """
 
-    def __init__(self, node: str, rows: Rows, connect: Callable[[], Server], *, writes_checksums: bool = False) -> None:
+    def __init__(
+        self,
+        node: str,
+        rows: Rows,
+        connect: Callable[[], Server],
+        *,
+        pods: Pods | None = None,
+        writes_checksums: bool = False,
+    ) -> None:
         self._node = node
         self._writes_checksums = writes_checksums
         self._rows = rows
         self._connect = connect
+        self._pods = pods
         self._turns: dict[str, _Turn] = {}
         self._waiting = Waiting(self._workloads)
 
@@ -87,7 +106,8 @@ class CniService:
                     await self._collect(found)
                 case _:
                     async with self._only(call.container_id):
-                        return await self._of_one(call, found, naming(call, found, document))
+                        pod = None if self._pods is None else await self._pods.facts(call, document)
+                        return await self._of_one(call, found, naming(call, found, document, pod))
         except Transient as error:
             raise CniError(Code.TRY_AGAIN_LATER, error.message) from None
         except WeftError as error:
