@@ -1,5 +1,7 @@
 """The schema that the migrations make is the schema that the statements are written for."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from weft.model.errors import Permanent
+from weft.store import open_engine
 from weft.store.migration import current, head, upgrade
 from weft.store.schema import metadata
 
@@ -58,3 +61,10 @@ def test_a_database_of_a_newer_weft_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(Permanent, match="schema '9999', which this weft does not know"):
         upgrade(url)
     assert current(url) == "9999"
+
+
+def test_a_new_file_is_in_its_mode_before_several_processes_open_it(tmp_path: Path) -> None:
+    path = tmp_path / "weft.db"
+    open_engine(f"sqlite:///{path}").release()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -151,8 +151,13 @@ class SqliteEngine:
         self.is_shared = True
 
     def upgrade(self) -> None:
-        """Bring the schema forward."""
+        """Bring the schema forward, and leave the file in the mode that every connection uses.
+
+        Changing the mode takes the whole file, and SQLite does not wait for that: of two processes that try at once,
+        one fails.
+        """
         migration.upgrade(f"{PREFIX}{self._path}")
+        SqliteConnection(self._path).close()
 
     def schema(self) -> str | None:
         """Return the version of the schema."""
