@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,7 +44,7 @@ class Runtime:
             "PATH": os.environ["PATH"],
         }
         done = subprocess.run(
-            ["ip", "netns", "exec", namespace_of(self._node), sys.executable, "-IS", str(self._plugin)],
+            ["ip", "netns", "exec", namespace_of(self._node), str(self._plugin)],
             input=json.dumps(plugin), env=environment, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         return done.returncode, json.loads(done.stdout) if done.stdout else None

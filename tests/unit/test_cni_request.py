@@ -1,14 +1,10 @@
 """What container runtimes say, and what they are answered, in every version of the specification."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import weft.cni.plugin
 from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.naming import naming
 from weft.agent.cni.request import VERSIONS, Call, check, configuration
@@ -16,7 +12,6 @@ from weft.agent.cni.result import failure, result
 from weft.protocol.node import AddressDesired
 from weft.protocol.workload import Workload
 
-PLUGIN = Path(weft.cni.plugin.__file__)
 WORKLOAD = Workload(
     port_id="p1",
     name="c1/default/db-0",
@@ -144,30 +139,3 @@ def test_the_oldest_result_is_as_mesos_reads_it() -> None:
 def test_an_error_has_code_sentence_and_details() -> None:
     error = CniError(Code.TRY_AGAIN_LATER, "not yet", "because")
     assert failure("1.0.0", error) == {"cniVersion": "1.0.0", "code": 11, "msg": "not yet", "details": "because"}
-
-
-def run(stdin: str, **environment: str) -> tuple[int, Any]:
-    """Run the plugin as a runtime does: isolated, with nothing but its environment."""
-    done = subprocess.run(
-        [sys.executable, "-IS", str(PLUGIN)], input=stdin, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.stderr == ""
-    return done.returncode, json.loads(done.stdout)
-
-
-def test_the_plugin_tells_its_versions_without_an_agent() -> None:
-    status, said = run("", CNI_COMMAND="VERSION")
-    assert (status, said["supportedVersions"]) == (0, list(VERSIONS))
-
-
-@pytest.mark.parametrize(
-    ("stdin", "code"),
-    [("", 6), ("{", 6), ("[1]", 6), ("x" * ((1 << 20) + 1), 6), ('{"socket": "/nowhere.sock"}', 11)],
-)
-def test_the_plugin_fails_as_the_specification_says(stdin: str, code: int) -> None:
-    status, said = run(stdin, CNI_COMMAND="ADD")
-    assert (status, said["code"]) == (1, code)
-
-
-def test_a_node_without_agent_is_not_available() -> None:
-    assert run('{"socket": "/nowhere.sock"}', CNI_COMMAND="STATUS")[1]["code"] == 50

@@ -1,21 +1,22 @@
-"""The agent's unix socket for the CNI plugin: a call in, an answer out, each a line of JSON."""
+"""The agent's unix socket for the CNI plugin: one call a connection, as weft.agent.cni.wire has it."""
 
 import asyncio
 import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.result import OLDEST, failure
-from weft.agent.cni.service import CniService, environment_of
+from weft.agent.cni.service import CniService
+from weft.agent.cni.wire import MAX_CALL_BYTES, call_of, failed, success
 from weft.model.errors import Invalid
 
-MAX_CALL_BYTES = 1 << 20
 READ_TIMEOUT_S = 10.0
+MAX_WAITING_CALLS = 1024
+"""Of which the agent has not heard yet; the plugin of one more is refused by the kernel, and fails with code 11."""
 
 log = structlog.get_logger()
 
@@ -30,7 +31,7 @@ async def serve(path: str, service: CniService) -> None:
         await asyncio.to_thread(_make_way, Path(path))
         mask = os.umask(0o177)
         try:
-            server = await asyncio.start_unix_server(answer, path, limit=MAX_CALL_BYTES)
+            server = await asyncio.start_unix_server(answer, path, limit=MAX_CALL_BYTES, backlog=MAX_WAITING_CALLS)
         finally:
             os.umask(mask)
     except OSError as error:
@@ -47,25 +48,34 @@ def _make_way(socket: Path) -> None:
 
 async def _answer(service: CniService, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
-        said = await _said(service, reader)
-        writer.write(json.dumps(said).encode() + b"\n")
+        writer.write(await _said(service, reader))
         await writer.drain()
         writer.close()
 
 
-async def _said(service: CniService, reader: asyncio.StreamReader) -> dict[str, Any]:
+async def _said(service: CniService, reader: asyncio.StreamReader) -> bytes:
     version = OLDEST
     try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            line = await reader.readline()
-        call = environment_of(json.loads(line))
+        call = call_of(await _received(reader))
         with contextlib.suppress(ValueError, AttributeError):
             version = json.loads(call.stdin).get("cniVersion", OLDEST)
-        return {"result": await service.answer(call)}
+        return success(await service.answer(call))
     except CniError as error:
-        return {"error": failure(version, error)}
-    except (ValueError, TimeoutError) as error:
-        return {"error": failure(version, CniError(Code.UNDECODABLE, "the call could not be read", str(error)))}
+        return failed(failure(version, error))
     except Exception as error:
         log.exception("cni_call_failed")
-        return {"error": failure(version, CniError(Code.IO_FAILURE, "the agent failed", repr(error)))}
+        return failed(failure(version, CniError(Code.IO_FAILURE, "the agent failed", repr(error))))
+
+
+async def _received(reader: asyncio.StreamReader) -> bytes:
+    """Return all that the plugin sends."""
+    received = b""
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            while piece := await reader.read(MAX_CALL_BYTES):
+                received += piece
+                if len(received) > MAX_CALL_BYTES:
+                    raise CniError(Code.UNDECODABLE, f"the call is longer than {MAX_CALL_BYTES} bytes")
+    except TimeoutError:
+        raise CniError(Code.UNDECODABLE, f"the call did not end within {READ_TIMEOUT_S:g} s") from None
+    return received

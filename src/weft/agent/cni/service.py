@@ -288,11 +288,3 @@ def _is_of(plugged: Plugged, call: Call) -> bool:
 
 def _release(container_id: str, project: str | None, name: str) -> WorkloadRelease:
     return WorkloadRelease(name=name, holder=container_id, project_id=project)
-
-
-def environment_of(raw: Mapping[str, Any]) -> Call:
-    """Return a call as the plugin sent it. Raises CniError for what no plugin of ours sends."""
-    fields = ("command", "container_id", "netns", "ifname", "args", "stdin")
-    if not isinstance(raw, dict) or any(not isinstance(raw.get(each, ""), str) for each in fields):
-        raise CniError(Code.UNDECODABLE, "the agent was sent what is no call of the plugin")
-    return Call(**{each: raw.get(each, "") for each in fields})
