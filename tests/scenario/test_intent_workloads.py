@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from core_world import PROJECT, World, world
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from weft.intent.inventory import replace_inventory
-from weft.intent.workloads import attach, release, workload_of, workloads_on
+from weft.intent.workloads import attach, claim, release, warm, workload_of, workloads_on
 from weft.model.errors import Conflict, Forbidden, Invalid, NotFound
 from weft.model.ids import NodeName, PortId
-from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
+from weft.protocol.workload import WarmOrder, Workload, WorkloadClaim, WorkloadRelease, WorkloadRequest
 
 HERE, THERE = NodeName("node1"), NodeName("node2")
 
@@ -28,9 +28,27 @@ async def add(at: World, node: NodeName, holder: str, name: str = "db-0", **aske
     return await at.store.transact(lambda tx: attach(tx, node, request, project_id=PROJECT))
 
 
-async def drop(at: World, node: NodeName, holder: str, name: str = "db-0") -> bool:
-    gone = WorkloadRelease(name=name, holder=holder)
+async def drop(at: World, node: NodeName, holder: str, name: str = "db-0", *, port_id: str | None = None) -> bool:
+    gone = WorkloadRelease(name=name, holder=holder, port_id=port_id)
     return await at.store.transact(lambda tx: release(tx, node, gone, project_id=PROJECT))
+
+
+async def warmed(at: World, node: NodeName = HERE, **asked: object) -> Workload:
+    order = WarmOrder(count=1, **{"network": "pods", **asked})  # type: ignore[arg-type]
+    return await at.store.transact(lambda tx: warm(tx, node, order, project_id=PROJECT))
+
+
+async def take(
+    at: World, port: Workload, holder: str, name: str = "web-x2x4z", *, node: NodeName = HERE, **asked: object
+) -> Workload:
+    request = WorkloadClaim(
+        **{"port_id": port.port_id, "epoch": port.epoch, "name": name, "holder": holder, **asked}  # type: ignore[arg-type]
+    )
+    return await at.store.transact(lambda tx: claim(tx, node, request, project_id=PROJECT))
+
+
+async def gone(at: World, port: Workload) -> bool:
+    return await at.store.read(lambda snapshot: snapshot.port(PortId(port.port_id))) is None
 
 
 async def on(at: World, node: NodeName) -> list[tuple[str, str]]:
@@ -75,16 +93,19 @@ async def test_the_same_call_twice_is_one(dc: World) -> None:
 async def test_an_ephemeral_port_goes_with_its_holder(dc: World) -> None:
     made = await add(dc, HERE, "a", "web-x2x4z", ephemeral=True)
     assert await drop(dc, HERE, "a", "web-x2x4z")
-    assert await dc.store.read(lambda snapshot: snapshot.port(PortId(made.port_id))) is None
+    assert await gone(dc, made)
 
 
 async def test_what_is_not_a_workloads_is_not_touched(dc: World) -> None:
     network = next(each for each in await dc.store.read(lambda s: s.networks()) if each.name == "pods")
     vm = await dc.port(network.id, "node1", name="db-0")
-    with pytest.raises(Conflict, match="not to a container"):
-        await add(dc, THERE, "a")
     assert not await drop(dc, HERE, "a")
+    assert not await drop(dc, HERE, "a", port_id=vm.port.id)
+    made = await add(dc, THERE, "a")
+    assert made.port_id != vm.port.id, "the names of workloads are a space of their own"
     assert await on(dc, HERE) == []
+    with pytest.raises(NotFound, match="no workload with port"):
+        await take(dc, Workload(**{**asdict(made), "port_id": vm.port.id}), "b", node=HERE)
     with pytest.raises(NotFound):
         await dc.store.read(lambda snapshot: workload_of(snapshot, HERE, vm.port.id))
 
@@ -113,3 +134,63 @@ async def test_what_cannot_be_had_is_said(dc: World) -> None:
     with pytest.raises(Conflict):
         await add(dc, HERE, "c5", "w-5")
     assert len(await on(dc, HERE)) == 5
+
+
+async def test_a_warm_port_gets_its_name_without_a_new_epoch(dc: World) -> None:
+    ready = await warmed(dc)
+    assert (ready.name, ready.holder, ready.ephemeral) == ("", "", True)
+    taken = await take(dc, ready, "a")
+    assert (taken.port_id, taken.epoch, taken.addresses) == (ready.port_id, ready.epoch, ready.addresses)
+    assert (taken.name, taken.holder) == ("web-x2x4z", "a")
+    assert await take(dc, ready, "a") == taken, "said twice, it is one"
+    assert await on(dc, HERE) == [("web-x2x4z", "a")]
+    steps = [each.step for each in await dc.store.read(lambda s: s.history(PortId(ready.port_id)))]
+    assert steps.count("claimed") == 1
+    assert await drop(dc, HERE, "a", "web-x2x4z")
+    assert await gone(dc, ready)
+
+
+async def test_a_warm_port_is_one_containers(dc: World) -> None:
+    ready = await warmed(dc)
+    await take(dc, ready, "a")
+    with pytest.raises(Conflict, match="is web-x2x4z's, held by a; claim another for other"):
+        await take(dc, ready, "b", "other")
+    with pytest.raises(Conflict, match="held by a"):
+        await take(dc, ready, "b")
+    with pytest.raises(NotFound, match="node 'node2' has no workload"):
+        await take(dc, ready, "b", node=THERE)
+    with pytest.raises(Conflict, match=f"is at epoch {ready.epoch}, not {ready.epoch + 1}"):
+        await take(dc, ready, "a", epoch=ready.epoch + 1)
+    assert await on(dc, HERE) == [("web-x2x4z", "a")]
+
+
+async def test_a_retried_pod_gets_another_warm_port_and_leaves_none_behind(dc: World) -> None:
+    first, second = await warmed(dc), await warmed(dc)
+    await take(dc, first, "a")
+    await take(dc, second, "b")
+    assert await gone(dc, first)
+    assert not await drop(dc, HERE, "a", "web-x2x4z")
+    assert not await drop(dc, HERE, "a", port_id=first.port_id)
+    with pytest.raises(NotFound):
+        await take(dc, first, "a")
+    assert await on(dc, HERE) == [("web-x2x4z", "b")]
+
+
+async def test_a_name_that_keeps_its_port_is_not_given_another(dc: World) -> None:
+    kept = await add(dc, HERE, "a")
+    ready = await warmed(dc)
+    with pytest.raises(Conflict, match=f"'db-0' has port {kept.port_id}, which is kept for it"):
+        await take(dc, ready, "b", "db-0")
+    await drop(dc, HERE, "a")
+    with pytest.raises(Conflict, match="attach the workload instead"):
+        await take(dc, ready, "b", "db-0")
+
+
+async def test_a_warm_port_is_given_back_unless_it_is_claimed(dc: World) -> None:
+    first, second = await warmed(dc), await warmed(dc)
+    await take(dc, second, "a")
+    assert await drop(dc, HERE, "", "", port_id=first.port_id)
+    assert not await drop(dc, HERE, "", "", port_id=second.port_id)
+    assert await gone(dc, first)
+    with pytest.raises(Invalid, match="names a port_id, or a name with its holder"):
+        await drop(dc, HERE, "", "")

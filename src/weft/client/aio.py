@@ -22,10 +22,20 @@ from weft.client.endpoint import (
 )
 from weft.client.events import SILENCE_S, EventParser, ServerEvent, node_message, watch_message, watch_query
 from weft.client.lookup import is_id, the_one
+from weft.client.outcomes import released_in, workload_in
 from weft.model.errors import Transient
 from weft.protocol.node import NodeBootstrap, NodeChange, NodeDesired, RealizationReports, ReportAnswer
 from weft.protocol.port import HistoryStep, PortStatus, WatchEvent
-from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
+from weft.protocol.workload import (
+    WarmOrder,
+    Workload,
+    WorkloadBatch,
+    WorkloadOutcomes,
+    WorkloadRelease,
+    WorkloadRequest,
+    WorkloadsCompared,
+    WorkloadsPresent,
+)
 
 T = TypeVar("T")
 Filter = str | Sequence[str]
@@ -133,13 +143,27 @@ class AsyncClient:
         """Say what a node has made real."""
         return await self.send(native.report(node, reports))
 
+    async def warm_workloads(self, node: str, asked: WarmOrder) -> tuple[Workload, ...]:
+        """Have ports on a node for containers to come, as many as there are."""
+        return (await self.send(native.warm_workloads(node, asked))).workloads
+
+    async def workload_batch(self, node: str, asked: WorkloadBatch) -> WorkloadOutcomes:
+        """Attach, claim and release workloads of a node; each has an outcome of its own (see weft.client.outcomes)."""
+        return await self.send(native.workload_batch(node, asked))
+
+    async def workloads_present(self, node: str, asked: WorkloadsPresent) -> WorkloadsCompared:
+        """Say all that a node has of workloads; return where the server differs."""
+        return await self.send(native.workloads_present(node, asked))
+
     async def attach_workload(self, node: str, asked: WorkloadRequest) -> Workload:
         """Have a workload's port on a node, held by a container."""
-        return await self.send(native.attach_workload(node, asked))
+        [done] = (await self.workload_batch(node, WorkloadBatch(attach=(asked,)))).attach
+        return workload_in(done)
 
     async def release_workload(self, node: str, asked: WorkloadRelease) -> bool:
         """Let go of a workload's port; return whether the container was its holder."""
-        return await self.send(native.release_workload(node, asked))
+        [done] = (await self.workload_batch(node, WorkloadBatch(release=(asked,)))).release
+        return released_in(done)
 
     async def workload(self, node: str, port_id: str) -> Workload:
         """Return a workload that is on a node. Raises NotFound."""

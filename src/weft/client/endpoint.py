@@ -132,6 +132,11 @@ def answer_of(endpoint: Endpoint, call: Call[T], status: int, body: bytes, retry
 def error_of(status: int, body: bytes, retry_after: str | None = None) -> WeftError:
     """Return the error of an HTTP answer; its text and kind are the server's where it sent any."""
     kind, message = _explanation(status, body)
+    return said_error(status, message, kind, retry_after_s=_seconds(retry_after))
+
+
+def said_error(status: int, message: str, kind: str | None, *, retry_after_s: float = RETRY_AFTER_S) -> WeftError:
+    """Return the error that a server says with an HTTP status, of a request or of an item of one."""
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return Forbidden(message, kind=kind)
     if status == httpx.codes.NOT_FOUND:
@@ -142,7 +147,7 @@ def error_of(status: int, body: bytes, retry_after: str | None = None) -> WeftEr
         httpx.codes.TOO_MANY_REQUESTS,
         httpx.codes.REQUEST_TIMEOUT,
     }:
-        return Transient(message, retry_after_s=_seconds(retry_after), kind=kind)
+        return Transient(message, retry_after_s=retry_after_s, kind=kind)
     return Invalid(message, kind=kind)
 
 

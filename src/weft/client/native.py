@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from weft.client.call import Call, JsonObject, Query, as_type, json_body, member, nothing, path_of
 from weft.protocol.node import NodeBootstrap, NodeDesired, RealizationReports, ReportAnswer
 from weft.protocol.port import HistoryStep, PortStatus
-from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
+from weft.protocol.workload import (
+    WarmOrder,
+    WarmPorts,
+    Workload,
+    WorkloadBatch,
+    WorkloadOutcomes,
+    WorkloadsCompared,
+    WorkloadsPresent,
+)
 
 ROOT = "v1"
 
@@ -56,16 +64,22 @@ def report(node_name: str, reports: RealizationReports) -> Call[ReportAnswer]:
     return Call("POST", path, as_type(ReportAnswer), body=json_body(reports))
 
 
-def attach_workload(node_name: str, asked: WorkloadRequest) -> Call[Workload]:
-    """Have a workload's port on a node, held by a container."""
-    path = path_of(ROOT, "nodes", node_name, "workloads")
-    return Call("POST", path, member("workload", Workload), body=json_body(asked))
+def warm_workloads(node_name: str, asked: WarmOrder) -> Call[WarmPorts]:
+    """Have ports on a node for containers to come."""
+    path = path_of(ROOT, "nodes", node_name, "workloads", "warm")
+    return Call("POST", path, as_type(WarmPorts), body=json_body(asked))
 
 
-def release_workload(node_name: str, asked: WorkloadRelease) -> Call[bool]:
-    """Let go of a workload's port, if the container is its holder."""
-    path = path_of(ROOT, "nodes", node_name, "workloads", "release")
-    return Call("POST", path, member("released", bool), body=json_body(asked))
+def workload_batch(node_name: str, asked: WorkloadBatch) -> Call[WorkloadOutcomes]:
+    """Attach, claim and release workloads of a node."""
+    path = path_of(ROOT, "nodes", node_name, "workloads", "batch")
+    return Call("POST", path, as_type(WorkloadOutcomes), body=json_body(asked))
+
+
+def workloads_present(node_name: str, asked: WorkloadsPresent) -> Call[WorkloadsCompared]:
+    """Say what workloads an agent has."""
+    path = path_of(ROOT, "nodes", node_name, "workloads", "present")
+    return Call("PUT", path, as_type(WorkloadsCompared), body=json_body(asked))
 
 
 def workload(node_name: str, port_id: str) -> Call[Workload]:

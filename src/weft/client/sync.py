@@ -22,10 +22,20 @@ from weft.client.endpoint import (
 )
 from weft.client.events import SILENCE_S, EventParser, watch_message, watch_query
 from weft.client.lookup import is_id, the_one
+from weft.client.outcomes import released_in, workload_in
 from weft.model.errors import Transient
 from weft.protocol.node import NodeBootstrap, NodeDesired, RealizationReports, ReportAnswer
 from weft.protocol.port import HistoryStep, PortStatus, WatchEvent
-from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
+from weft.protocol.workload import (
+    WarmOrder,
+    Workload,
+    WorkloadBatch,
+    WorkloadOutcomes,
+    WorkloadRelease,
+    WorkloadRequest,
+    WorkloadsCompared,
+    WorkloadsPresent,
+)
 
 T = TypeVar("T")
 Filter = str | Sequence[str]
@@ -131,13 +141,27 @@ class Client:
         """Say what a node has made real."""
         return self.send(native.report(node, reports))
 
+    def warm_workloads(self, node: str, asked: WarmOrder) -> tuple[Workload, ...]:
+        """Have ports on a node for containers to come, as many as there are."""
+        return (self.send(native.warm_workloads(node, asked))).workloads
+
+    def workload_batch(self, node: str, asked: WorkloadBatch) -> WorkloadOutcomes:
+        """Attach, claim and release workloads of a node; each has an outcome of its own (see weft.client.outcomes)."""
+        return self.send(native.workload_batch(node, asked))
+
+    def workloads_present(self, node: str, asked: WorkloadsPresent) -> WorkloadsCompared:
+        """Say all that a node has of workloads; return where the server differs."""
+        return self.send(native.workloads_present(node, asked))
+
     def attach_workload(self, node: str, asked: WorkloadRequest) -> Workload:
         """Have a workload's port on a node, held by a container."""
-        return self.send(native.attach_workload(node, asked))
+        [done] = (self.workload_batch(node, WorkloadBatch(attach=(asked,)))).attach
+        return workload_in(done)
 
     def release_workload(self, node: str, asked: WorkloadRelease) -> bool:
         """Let go of a workload's port; return whether the container was its holder."""
-        return self.send(native.release_workload(node, asked))
+        [done] = (self.workload_batch(node, WorkloadBatch(release=(asked,)))).release
+        return released_in(done)
 
     def workload(self, node: str, port_id: str) -> Workload:
         """Return a workload that is on a node. Raises NotFound."""

@@ -107,11 +107,17 @@ def written(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
-def _labelled(tx: Transaction, labels: Mapping[str, str], project_id: str) -> Iterator[Network]:
+def usable_networks(tx: Transaction, project_id: str) -> Iterator[Network]:
+    """Yield the networks that a project may have ports in: its own, and those that are shared with it."""
     let = shared_ids(tx, ObjectType.NETWORK, Action.ACCESS_AS_SHARED, project_id)
     for network in tx.networks():
-        allowed = network.shared or network.project_id == project_id or network.id in let
-        if allowed and all(network.labels.get(key) == value for key, value in labels.items()):
+        if network.shared or network.project_id == project_id or network.id in let:
+            yield network
+
+
+def _labelled(tx: Transaction, labels: Mapping[str, str], project_id: str) -> Iterator[Network]:
+    for network in usable_networks(tx, project_id):
+        if all(network.labels.get(key) == value for key, value in labels.items()):
             yield network
 
 

@@ -60,7 +60,7 @@ class _Rows:
             network_id=port.network_id,
             vlan=vlan,
             mac=port.mac,
-            addresses=tuple(self._address(ip) for ip in port.fixed_ips),
+            addresses=tuple(_address(self._subnet(ip.subnet_id), ip) for ip in port.fixed_ips),
             mtu_bytes=network.mtu_bytes,
             admin_state_up=port.admin_state_up and network.admin_state_up,
             anti_spoofing=port.port_security_enabled,
@@ -75,7 +75,12 @@ class _Rows:
         here = [binding for binding in view.life.bindings if binding.node == self._node]
         return max(here, key=lambda binding: binding.epoch, default=None)
 
-    def _address(self, ip: FixedIp) -> AddressDesired:
-        subnet = self._subnet(ip.subnet_id)
-        gateway = None if subnet.gateway is None else str(subnet.gateway)
-        return AddressDesired(address=str(ip.address), prefixlen=subnet.cidr.prefixlen, gateway=gateway)
+
+def address_desired(snapshot: Snapshot, ip: FixedIp) -> AddressDesired:
+    """Return an address as an instance shall have it."""
+    return _address(subnet_of(snapshot, ip.subnet_id), ip)
+
+
+def _address(subnet: Subnet, ip: FixedIp) -> AddressDesired:
+    gateway = None if subnet.gateway is None else str(subnet.gateway)
+    return AddressDesired(address=str(ip.address), prefixlen=subnet.cidr.prefixlen, gateway=gateway)

@@ -76,7 +76,7 @@ def create_or_get(
         view = create_where(tx, spec, selector, actor=actor)
         _claim(tx, spec, network_id, view)
         return NamedPort(view, created=True)
-    _check_same(found, spec)
+    check_same(found, spec)
     if tx.record(Kind.PORT_NAME, PortName, found.port.id) is None:
         _claim(tx, spec, network_id, found)
     return NamedPort(found, created=False)
@@ -97,7 +97,7 @@ def _claim(tx: Transaction, spec: PortSpec, network_id: NetworkId | None, view: 
     )
 
 
-def _check_same(view: PortView, spec: PortSpec) -> None:
+def check_same(view: PortView, spec: PortSpec) -> None:
     """Raise Conflict if a port that exists is not what is asked for."""
     port = view.port
     differs = ""

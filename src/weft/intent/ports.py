@@ -22,6 +22,7 @@ from weft.intent.port_options import (
 from weft.intent.quotas import check_quota
 from weft.intent.rows import changed, given, network_of, port_of
 from weft.intent.security_groups import checked_groups, groups_of_new_port, note_members
+from weft.intent.workload_names import forget_workload
 from weft.model import steps
 from weft.model.addresses import Mac, mac_of
 from weft.model.errors import Conflict
@@ -311,6 +312,7 @@ def remove_port(tx: Transaction, view: PortView, *, actor: str = API) -> None:
     note_members(tx, None, view.port)
     let_go(tx, view.port.id)
     forget_name(tx, view.port.id)
+    forget_workload(tx, view)
     give_up(tx, view.port)
     for binding in view.life.bindings:
         let_go_of_vlan(tx, binding.node, view.port.network_id)

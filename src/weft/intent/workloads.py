@@ -2,95 +2,197 @@
 
 A container runtime may add the workload on its next node before it deletes it from the last, and may delete it five
 times, late. So the port is the name's; its binding says which container holds it; adding takes it over from whoever
-held it, and only the holder's own deletion releases it.
+held it, and only the holder's own deletion releases it. A warm port is on its node before it has name or holder.
 """
 
-from weft.intent.desired import node_changes
-from weft.intent.port_names import Selector, create_or_get, port_by_name
-from weft.intent.ports import FixedIpSpec, PortSpec, bind_port, delete_port, unbind_port
+import msgspec
+
+from weft.intent.choice import usable_networks
+from weft.intent.desired import address_desired
+from weft.intent.port_names import Selector, check_same, create_where
+from weft.intent.ports import FixedIpSpec, PortSpec, bind_port, delete_port
+from weft.intent.rows import changed, network_of
+from weft.intent.workload_names import OWNER, name_workload, workload_by_name
+from weft.intent.workload_presence import seen
+from weft.intent.workload_release import EPHEMERAL, HOLDER, RELEASE, let_go, retention_of, take_up
+from weft.model import steps
 from weft.model.addresses import parse_address
 from weft.model.errors import Conflict, Forbidden, Invalid, NotFound
 from weft.model.ids import NetworkId, NodeName, PortId
+from weft.model.intent import Binding, HistoryEntry
+from weft.model.retention import Until, parse_retention
 from weft.ports.machine import State
-from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
+from weft.protocol.workload import WarmOrder, Workload, WorkloadClaim, WorkloadRelease, WorkloadRequest
 from weft.store import PortView, Snapshot, Transaction
 
-OWNER = "container:workload"
-"""The device_owner of a workload's port: no agent gets at any other."""
-HOLDER, EPHEMERAL = "holder", "ephemeral"
-"""What a binding's profile says of it."""
+Profile = dict[str, object]
 
 
 def attach(tx: Transaction, node: NodeName, asked: WorkloadRequest, *, project_id: str) -> Workload:
     """Return the port of a workload's name, made if there is none, bound to a node and held by a container.
 
-    Raises Invalid for a request without name, holder or network; Forbidden for a project whose containers do not run on
-    the node; NotFound for the network; Conflict for a name that is another kind of port's, for a node that cannot carry
-    the network, and if no address is free.
+    Raises Invalid for a request without name, holder or network, and for a release policy that is none; Forbidden for a
+    project whose containers do not run on the node; NotFound for the network; Conflict for a node that cannot carry the
+    network, for a port that is not as asked for, and if no address is free.
     """
-    if not asked.name or not asked.holder:
-        raise Invalid("a workload has a name and a holder; give both")
     project = asked.project_id or project_id
-    _check_project(tx, node, project, default=project_id)
+    _check(tx, node, asked.name, asked.holder, project, default=project_id)
+    profile = _profile(asked.holder, asked.release, ephemeral=asked.ephemeral)
     actor = f"agent/{node}"
     spec = PortSpec(
         project_id=project,
-        network_id=_network(tx, project, asked),
+        network_id=_network(tx, project, asked.network),
         name=asked.name,
         fixed_ips=None if asked.address is None else (FixedIpSpec(address=parse_address(asked.address)),),
         device_id=asked.holder,
         device_owner=OWNER,
+        node=node,
+        profile=profile,
     )
-    existing = port_by_name(tx, project, None, asked.name)
-    if existing is not None and existing.port.device_owner != OWNER:
-        message = f"port {existing.port.id}, which is called '{asked.name}', belongs to '{existing.port.device_owner}'"
-        raise Conflict(f"{message}, not to a container; name the workload otherwise", kind="PortNameInUse")
-    made = create_or_get(tx, spec, Selector(labels=asked.network_labels), in_network=False, actor=actor)
-    profile: dict[str, object] = {HOLDER: asked.holder, EPHEMERAL: asked.ephemeral}
-    current = made.view.life.current
+    view = workload_by_name(tx, project, asked.name)
+    if view is None:
+        view = create_where(tx, spec, Selector(labels=asked.network_labels), actor=actor)
+        name_workload(tx, view.port)
+        return _workload(tx, view)
+    check_same(view, spec)
+    current = view.life.current
     if current is not None and (current.node, current.profile) == (node, profile):
-        return _workload(tx, node, made.view)
+        seen(tx, view.port.id)
+        return _workload(tx, view)
+    if current is None:
+        take_up(tx, view.port.id)
     # A move that has not ended is given up: whoever adds says where the container runs now.
-    moving = made.view.life.state in {State.BINDING, State.MOVING}
-    bound = bind_port(tx, made.view.port.id, node, supersede=moving, profile=profile, actor=actor)
-    return _workload(tx, node, bound)
+    moving = view.life.state in {State.BINDING, State.MOVING}
+    return _workload(tx, bind_port(tx, view.port.id, node, supersede=moving, profile=profile, actor=actor))
+
+
+def warm(tx: Transaction, node: NodeName, asked: WarmOrder, *, project_id: str) -> Workload:
+    """Return one port for a container to come: on the node, with neither name nor holder. Raises as attach."""
+    project = asked.project_id or project_id
+    _check_project(tx, node, project, default=project_id)
+    spec = PortSpec(
+        project_id=project,
+        network_id=_network(tx, project, asked.network),
+        device_owner=OWNER,
+        node=node,
+        profile=_profile("", None, ephemeral=True),
+    )
+    return _workload(tx, create_where(tx, spec, Selector(labels=asked.network_labels), actor=f"agent/{node}"))
+
+
+def claim(tx: Transaction, node: NodeName, asked: WorkloadClaim, *, project_id: str) -> Workload:
+    """Give a warm port of a node its name and holder; the name's older ephemeral port is released.
+
+    Raises Invalid for a claim without name or holder, and for a release policy that is none; NotFound for a port that
+    is not on the node (any more); Forbidden as attach; Conflict for an old epoch (EpochMismatch), for a port that
+    another has claimed (WorkloadClaimed), and for a name that keeps a port (WorkloadNameHeld): that is to be attached.
+    """
+    project = asked.project_id or project_id
+    _check(tx, node, asked.name, asked.holder, project, default=project_id)
+    view = tx.port(PortId(asked.port_id))
+    current = None if view is None else _here(view, node)
+    if view is None or current is None or view.port.project_id != project:
+        raise _not_here(node, asked.port_id)
+    if current.epoch != asked.epoch:
+        message = f"port {asked.port_id} is at epoch {current.epoch}, not {asked.epoch}: it was bound anew meanwhile"
+        raise Conflict(f"{message}; drop what is plugged for it", kind="EpochMismatch")
+    profile = _profile(asked.holder, asked.release, ephemeral=True)
+    seen(tx, view.port.id)
+    if (view.port.name, current.profile) == (asked.name, profile):
+        return _workload(tx, view)
+    if current.profile.get(HOLDER) or view.port.name:
+        message = f"port {asked.port_id} is {view.port.name}'s, held by {current.profile.get(HOLDER)}"
+        raise Conflict(f"{message}; claim another for {asked.name}", kind="WorkloadClaimed")
+    _supersede(tx, node, project, asked.name)
+    return _workload(tx, _claimed(tx, view, node, asked, profile))
 
 
 def release(tx: Transaction, node: NodeName, asked: WorkloadRelease, *, project_id: str) -> bool:
     """Let go of a workload's port, if this container on this node is its present holder; tell whether it was.
 
-    The port is deleted if it was ephemeral; else it keeps its addresses for the name.
+    What becomes of the port is its release policy's to say. Raises Invalid for a release that names nothing.
     """
-    view = port_by_name(tx, asked.project_id or project_id, None, asked.name)
-    if view is None or view.port.device_owner != OWNER:
-        return False
-    binding = view.life.current
-    if binding is None or binding.node != node or binding.profile.get(HOLDER) != asked.holder:
-        return False
-    if binding.profile.get(EPHEMERAL):
-        delete_port(tx, view.port.id, actor=f"agent/{node}")
+    if asked.port_id is None and not (asked.name and asked.holder):
+        raise Invalid("a release names a port_id, or a name with its holder")
+    if asked.port_id is not None:
+        view = tx.port(PortId(asked.port_id))
     else:
-        unbind_port(tx, view.port.id, actor=f"agent/{node}")
+        view = workload_by_name(tx, asked.project_id or project_id, asked.name)
+    binding = None if view is None else _here(view, node)
+    if view is None or binding is None or binding.profile.get(HOLDER, "") != asked.holder:
+        return False
+    let_go(tx, view, actor=f"agent/{node}")
     return True
 
 
 def workloads_on(snapshot: Snapshot, node: NodeName) -> list[Workload]:
-    """Return the workloads that are on a node now."""
-    views = [view for view in snapshot.ports(node=node) if _is_here(view, node)]
-    return [_workload(snapshot, node, view) for view in views]
+    """Return the workloads that are on a node now, warm ports among them."""
+    return [_workload(snapshot, view) for view in snapshot.ports(node=node) if _here(view, node) is not None]
 
 
 def workload_of(snapshot: Snapshot, node: NodeName, port_id: PortId) -> Workload:
     """Return one workload of a node. Raises NotFound if it is not there, or not any more."""
     view = snapshot.port(port_id)
-    if view is None or not _is_here(view, node):
-        raise NotFound(f"node '{node}' has no workload with port {port_id}", kind="WorkloadNotFound")
-    return _workload(snapshot, node, view)
+    if view is None or _here(view, node) is None:
+        raise _not_here(node, port_id)
+    return _workload(snapshot, view)
 
 
-def _is_here(view: PortView, node: NodeName) -> bool:
+def _supersede(tx: Transaction, node: NodeName, project: str, name: str) -> None:
+    """Release the older port of a name that a warm port is claimed for."""
+    older = workload_by_name(tx, project, name)
+    if older is None:
+        return
+    held = older.life.current
+    policy = None if held is None else retention_of(tx.network(older.port.network_id), held.profile)
+    if policy is None or policy.until is not Until.NOW:
+        message = f"'{name}' has port {older.port.id}, which is kept for it"
+        raise Conflict(f"{message}: attach the workload instead of claiming another port", kind="WorkloadNameHeld")
+    delete_port(tx, older.port.id, actor=f"agent/{node}")
+
+
+def _claimed(tx: Transaction, view: PortView, node: NodeName, asked: WorkloadClaim, profile: Profile) -> PortView:
+    port = changed(tx, view.port, name=asked.name, device_id=asked.holder)
+    bindings = tuple(
+        each if each.draining else msgspec.structs.replace(each, profile=profile) for each in view.life.bindings
+    )
+    claimed = PortView(port, msgspec.structs.replace(view.life, bindings=bindings))
+    tx.put_port(claimed, view)
+    name_workload(tx, port)
+    entry = HistoryEntry(
+        port_id=port.id,
+        at=tx.clock(),
+        actor=f"agent/{node}",
+        step=steps.CLAIMED,
+        epoch=claimed.life.epoch,
+        detail=asked.name,
+    )
+    tx.add_history(entry)
+    return claimed
+
+
+def _here(view: PortView, node: NodeName) -> Binding | None:
+    """Return the current binding of a workload's port if it is on this node."""
     current = view.life.current
-    return view.port.device_owner == OWNER and current is not None and current.node == node
+    return current if view.port.device_owner == OWNER and current is not None and current.node == node else None
+
+
+def _not_here(node: NodeName, port_id: str) -> NotFound:
+    return NotFound(f"node '{node}' has no workload with port {port_id}", kind="WorkloadNotFound")
+
+
+def _profile(holder: str, release_policy: str | None, *, ephemeral: bool) -> Profile:
+    """Return what a binding says of its workload. Raises Invalid for a policy that is none."""
+    profile: Profile = {HOLDER: holder, EPHEMERAL: ephemeral}
+    if release_policy is not None:
+        profile[RELEASE] = str(parse_retention(release_policy))
+    return profile
+
+
+def _check(tx: Transaction, node: NodeName, name: str, holder: str, project: str, *, default: str) -> None:
+    if not name or not holder:
+        raise Invalid("a workload has a name and a holder; give both")
+    _check_project(tx, node, project, default=default)
 
 
 def _check_project(tx: Transaction, node: NodeName, project: str, *, default: str) -> None:
@@ -102,33 +204,35 @@ def _check_project(tx: Transaction, node: NodeName, project: str, *, default: st
         raise Forbidden(f"{message}: name it in the node's `projects` in the inventory", kind="PolicyNotAuthorized")
 
 
-def _network(tx: Transaction, project: str, asked: WorkloadRequest) -> NetworkId:
-    if asked.network is None:
+def _network(tx: Transaction, project: str, asked: str | None) -> NetworkId:
+    if asked is None:
         return NetworkId("")
-    visible = [each for each in tx.networks() if each.project_id == project or each.shared]
-    found = [each.id for each in visible if asked.network in {each.id, each.name}]
+    visible = list(usable_networks(tx, project))
+    found = [each.id for each in visible if asked in {each.id, each.name}]
     if len(found) != 1:
         known = ", ".join(sorted(each.name or each.id for each in visible)) or "none"
         how = "several networks are" if found else "no network is"
-        message = f"{how} called '{asked.network}' in project '{project}'; it has {known}"
+        message = f"{how} called '{asked}' in project '{project}'; it has {known}"
         raise NotFound(message, kind="NetworkNotFound")
     return found[0]
 
 
-def _workload(snapshot: Snapshot, node: NodeName, view: PortView) -> Workload:
-    binding = view.life.current
-    assert binding is not None, view.port.id
-    [desired] = node_changes(snapshot, node, [view.port.id]).ports
+def _workload(snapshot: Snapshot, view: PortView) -> Workload:
+    binding, port = view.life.current, view.port
+    assert binding is not None, port.id
+    network = network_of(snapshot, port.network_id)
     return Workload(
-        port_id=view.port.id,
-        name=view.port.name,
+        port_id=port.id,
+        name=port.name,
         holder=str(binding.profile.get(HOLDER, "")),
-        project_id=view.port.project_id,
+        project_id=port.project_id,
+        network_id=port.network_id,
         epoch=binding.epoch,
         state=view.life.state,
         reason=view.life.reason,
-        mac=view.port.mac,
-        mtu_bytes=desired.mtu_bytes,
-        addresses=desired.addresses,
+        mac=port.mac,
+        mtu_bytes=network.mtu_bytes,
+        addresses=tuple(address_desired(snapshot, ip) for ip in port.fixed_ips),
         ephemeral=bool(binding.profile.get(EPHEMERAL)),
+        release=str(retention_of(network, binding.profile)),
     )

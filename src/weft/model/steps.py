@@ -7,6 +7,7 @@ CREATED = "created"  # api: the request was accepted and an address allocated
 NETWORK_CHOSEN = "network_chosen"  # api: the port asked for labels, and this network was taken
 SAVED = "saved"  # api: the transaction is durable
 BOUND = "bound"  # api: the port is on a node, a new epoch has begun
+CLAIMED = "claimed"  # agent: a warm port got the name and holder of a container
 SENT = "sent"  # fabric: the controller has seen the binding
 PLUGGED = "device_plugged"  # host: the device with the port's id appeared in the switch of the host
 DETECTED = "agent_detected"  # host: the agent knows device and desired state

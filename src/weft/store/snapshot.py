@@ -244,6 +244,10 @@ class Snapshot:
             rows += self.run(_records_by(frozenset(given), len(part)), kind=kind, **given, **keys).fetchall()
         return [decode(type_, row[0]) for row in rows]
 
+    def records_below(self, kind: Kind, type_: type[T], *, name: str, limit: int) -> list[T]:
+        """Return so many records of a kind whose names come before one, the first in order first."""
+        return [decode(type_, row[0]) for row in self.run(_RECORDS_BELOW, kind=kind, name=name, page=limit)]
+
     def count_records(self, kind: Kind, *, project_id: str | None = None, parent: str | None = None) -> int:
         """Return how many records of a kind there are, of a project or with a parent if these are given."""
         wanted = {"project_id": project_id, "parent": parent}
@@ -356,6 +360,13 @@ def _body_by(table: sa.Table, *columns: str) -> sa.Select[Any]:
     return statement
 
 
+_RECORDS_BELOW = (
+    sa.select(t.records.c.body)
+    .where(t.records.c.kind == sa.bindparam("kind"), t.records.c.name < sa.bindparam("name"))
+    .order_by(t.records.c.name, t.records.c.id)
+    .limit(sa.bindparam("page"))
+    .offset(sa.literal_column("0"))
+)
 _NETWORKS = _body_by(t.networks).order_by(t.networks.c.id)
 _SUBNETS = _body_by(t.subnets).order_by(t.subnets.c.id)
 _SUBNETS_OF = _body_by(t.subnets, "network_id").order_by(t.subnets.c.id)

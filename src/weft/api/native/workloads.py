@@ -1,15 +1,37 @@
 """What an agent asks for its node's containers."""
 
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from weft.api.access import Access
-from weft.api.answers import JsonAnswer, read_json
+from weft.api.answers import JsonAnswer, read_json, status_of
 from weft.api.routing import Operation
-from weft.intent.workloads import attach, release, workload_of, workloads_on
+from weft.intent.workload_presence import Comparison, compare, settle
+from weft.intent.workloads import attach, claim, release, warm, workload_of, workloads_on
+from weft.model.errors import Invalid, NotFound, Transient, WeftError
 from weft.model.ids import NodeName, PortId
-from weft.protocol.workload import WorkloadRelease, WorkloadRequest
-from weft.store import Store
+from weft.protocol.workload import (
+    MAX_BATCH,
+    MAX_PRESENT,
+    MAX_WARM,
+    WarmOrder,
+    WarmPorts,
+    Workload,
+    WorkloadBatch,
+    WorkloadError,
+    WorkloadOutcome,
+    WorkloadOutcomes,
+    WorkloadsCompared,
+    WorkloadsPresent,
+)
+from weft.store import Snapshot, Store, Transaction
+
+T = TypeVar("T")
 
 
 class WorkloadPages:
@@ -25,30 +47,96 @@ class WorkloadPages:
         path = "/v1/nodes/{node}/workloads"
         return [
             Operation("GET", path, self.all, Access.OWN_NODE),
-            Operation("POST", path, self.attach, Access.OWN_NODE),
-            Operation("POST", f"{path}/release", self.release, Access.OWN_NODE),
+            Operation("POST", f"{path}/warm", self.warm, Access.OWN_NODE),
+            Operation("POST", f"{path}/batch", self.batch, Access.OWN_NODE),
+            Operation("PUT", f"{path}/present", self.present, Access.OWN_NODE),
             Operation("GET", f"{path}/{{port_id}}", self.show, Access.OWN_NODE),
         ]
 
     async def all(self, request: Request) -> Response:
         """Answer the workloads that are on a node."""
-        node = NodeName(request.path_params["node"])
+        node = _node(request)
         found = await self._store.read(lambda snapshot: workloads_on(snapshot, node))
         return JsonAnswer({"workloads": found})
 
     async def show(self, request: Request) -> Response:
         """Answer one of them."""
-        node, port_id = NodeName(request.path_params["node"]), PortId(request.path_params["port_id"])
+        node, port_id = _node(request), PortId(request.path_params["port_id"])
         return JsonAnswer({"workload": await self._store.read(lambda snapshot: workload_of(snapshot, node, port_id))})
 
-    async def attach(self, request: Request) -> Response:
-        """Answer the port of a workload's name, on this node from now on."""
-        node, asked = NodeName(request.path_params["node"]), await read_json(request, WorkloadRequest)
-        made = await self._store.transact(lambda tx: attach(tx, node, asked, project_id=self._project))
-        return JsonAnswer({"workload": made})
+    async def warm(self, request: Request) -> Response:
+        """Answer ports for containers to come, as many as there are."""
+        node, asked = _node(request), await read_json(request, WarmOrder)
+        if not 1 <= asked.count <= MAX_WARM:
+            raise Invalid(f"count {asked.count} is not possible: ask for 1 to {MAX_WARM} ports at once")
+        make = partial(warm, node=node, asked=asked, project_id=self._project)
+        made = await self._each(make for _ in range(asked.count))
+        workloads = tuple(each for each in made if isinstance(each, Workload))
+        for each in made:
+            if isinstance(each, WeftError) and not workloads:
+                raise each
+        return JsonAnswer(WarmPorts(workloads=workloads))
 
-    async def release(self, request: Request) -> Response:
-        """Let go of a workload's port, and answer whether that was its holder's to do."""
-        node, asked = NodeName(request.path_params["node"]), await read_json(request, WorkloadRelease)
-        done = await self._store.transact(lambda tx: release(tx, node, asked, project_id=self._project))
-        return JsonAnswer({"released": done})
+    async def batch(self, request: Request) -> Response:
+        """Answer what became of each item; what they do is committed together."""
+        node, asked = _node(request), await read_json(request, WorkloadBatch)
+        count = len(asked.attach) + len(asked.claim) + len(asked.release)
+        if count > MAX_BATCH:
+            raise Invalid(f"{count} items at once are too many: send at most {MAX_BATCH}")
+        project = self._project
+        released, claimed, attached = await asyncio.gather(
+            self._each(partial(release, node=node, asked=each, project_id=project) for each in asked.release),
+            self._each(partial(claim, node=node, asked=each, project_id=project) for each in asked.claim),
+            self._each(partial(attach, node=node, asked=each, project_id=project) for each in asked.attach),
+        )
+        outcomes = WorkloadOutcomes(
+            attach=tuple(map(_outcome, attached)),
+            claim=tuple(map(_outcome, claimed)),
+            release=tuple(map(_outcome, released)),
+        )
+        return JsonAnswer(outcomes)
+
+    async def present(self, request: Request) -> Response:
+        """Take all that an agent has, and answer what it and the server have not in common."""
+        node, asked = _node(request), await read_json(request, WorkloadsPresent)
+        if len(asked.workloads) > MAX_PRESENT:
+            raise Invalid(f"{len(asked.workloads)} workloads of a node are too many: it may have {MAX_PRESENT}")
+
+        def look(snapshot: Snapshot) -> Comparison:
+            if node not in snapshot.topology().nodes:
+                raise NotFound(f"'{node}' is not a node of the inventory", kind="NodeNotFound")
+            return compare(snapshot, node, asked.workloads)
+
+        found = await self._store.read(look)
+        released: list[PortId] = []
+        if found.missing or found.suspected:
+            released = await self._store.transact(lambda tx: settle(tx, node, found))
+        compared = WorkloadsCompared(
+            missing=tuple(sorted(found.missing.keys() - set(released))),
+            released=tuple(sorted(released)),
+            stray=found.stray,
+            held_by_others=found.held_by_others,
+        )
+        return JsonAnswer(compared)
+
+    async def _each(self, works: Iterable[Callable[[Transaction], T]]) -> list[T | WeftError]:
+        """Do pieces of work that are independent of each other in as few commits as may be."""
+        return list(await asyncio.gather(*(self._one(work) for work in works)))
+
+    async def _one(self, work: Callable[[Transaction], T]) -> T | WeftError:
+        try:
+            return await self._store.transact(work)
+        except WeftError as error:
+            return error
+
+
+def _node(request: Request) -> NodeName:
+    return NodeName(request.path_params["node"])
+
+
+def _outcome(done: Workload | bool | WeftError) -> WorkloadOutcome:
+    if isinstance(done, WeftError):
+        after_s = done.retry_after_s if isinstance(done, Transient) else None
+        error = WorkloadError(status=status_of(done), kind=done.kind, message=done.message, retry_after_s=after_s)
+        return WorkloadOutcome(error=error)
+    return WorkloadOutcome(released=done) if isinstance(done, bool) else WorkloadOutcome(workload=done)

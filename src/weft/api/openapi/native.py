@@ -17,7 +17,15 @@ from weft.intent.operations import OperationState
 from weft.protocol.node import NodeBootstrap, NodeDesired, RealizationReports, ReportAnswer
 from weft.protocol.port import HistoryStep, PortStatus
 from weft.protocol.port_request import PortAnswer, PortRequest
-from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
+from weft.protocol.workload import (
+    WarmOrder,
+    WarmPorts,
+    Workload,
+    WorkloadBatch,
+    WorkloadOutcomes,
+    WorkloadsCompared,
+    WorkloadsPresent,
+)
 
 
 class OperationShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,10 +164,9 @@ PAGES: Mapping[tuple[str, str], Page] = {
     ("GET", "/v1/nodes/{node}/watch"): Page(media=EVENTS),
     ("POST", "/v1/nodes/{node}/realizations"): Page(takes=RealizationReports, answers={200: ReportAnswer}),
     ("GET", "/v1/nodes/{node}/workloads"): Page(answers={200: many("workloads", Workload)}),
-    ("POST", "/v1/nodes/{node}/workloads"): Page(takes=WorkloadRequest, answers={200: one("workload", Workload)}),
-    ("POST", "/v1/nodes/{node}/workloads/release"): Page(
-        takes=WorkloadRelease, answers={200: one("released", {"type": "boolean"})}
-    ),
+    ("POST", "/v1/nodes/{node}/workloads/warm"): Page(takes=WarmOrder, answers={200: WarmPorts}),
+    ("POST", "/v1/nodes/{node}/workloads/batch"): Page(takes=WorkloadBatch, answers={200: WorkloadOutcomes}),
+    ("PUT", "/v1/nodes/{node}/workloads/present"): Page(takes=WorkloadsPresent, answers={200: WorkloadsCompared}),
     ("GET", "/v1/nodes/{node}/workloads/{port_id}"): Page(answers={200: one("workload", Workload)}),
     ("POST", "/v1/ports"): Page(takes=PortRequest, answers={201: PortAnswer}, once=True),
     ("GET", "/v1/ports/by-name/{name}"): _FOUND,
