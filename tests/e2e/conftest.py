@@ -8,8 +8,11 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pod_nodes
 import pytest
+from pod_nodes import Pods
 from running_lab import EXAMPLE, Lab, weft
+from tests.runtimes.containerd import Containerd
 
 from weft.lab import processes, state
 
@@ -60,3 +63,22 @@ def running(no_lab: None) -> Iterator[Callable[[Path], Lab]]:
     yield build
     for lab in made:
         lab.client.close()
+
+
+@pytest.fixture(scope="module")
+def containerds(machine: None) -> Iterator[dict[str, tuple[Containerd, ...]]]:
+    """The container runtimes of a lab, by the lab's id: made when the first test of a module asks for them."""
+    made: dict[str, tuple[Containerd, ...]] = {}
+    yield made
+    for each in (node for nodes in made.values() for node in nodes):
+        each.close()
+
+
+@pytest.fixture
+def pods(lab: Lab, containerds: dict[str, tuple[Containerd, ...]], tmp_path: Path) -> Iterator[Pods]:
+    """Two nodes that run pods in a network of theirs; all pods are gone afterwards."""
+    if lab.state.id not in containerds:
+        containerds[lab.state.id] = pod_nodes.start(lab, tmp_path)
+    made = Pods(lab, containerds[lab.state.id])
+    yield made
+    made.clear()
