@@ -5,8 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_server import ApiServer, api_server
+from api_server import ADMIN, ApiServer, api_server
 
+from weft.api.native.workloads import LOST_AFTER_S
 from weft.client import AsyncClient
 from weft.client.outcomes import error_in, workload_in
 from weft.model.errors import Conflict, Forbidden, Invalid, NotFound
@@ -143,3 +144,28 @@ async def test_an_agent_is_told_what_it_should_not_have(server: ApiServer, agent
     await agent.workload_batch("node1", WorkloadBatch(claim=(claim_of(port, "web", "b"),)))
     compared = await agent.workloads_present("node1", present(port, moved))
     assert (compared.stray, compared.held_by_others) == ((moved.port_id,), (port.port_id,))
+
+
+async def test_a_node_is_lost_when_its_agent_is_silent_and_somebody_says_so(
+    server: ApiServer, agent: AsyncClient
+) -> None:
+    kept = await agent.attach_workload("node1", WorkloadRequest(name="db-0", holder="a", network="pods"))
+    await agent.warm_workloads("node1", WarmOrder(network="pods", count=2))
+    async with AsyncClient("http://weft.example", ADMIN, transport=httpx.ASGITransport(server.api.app)) as operator:
+        async with server.stream("/v1/nodes/node1/watch") as stream:
+            await stream.piece()
+            with pytest.raises(Conflict, match="the agent of node 'node1' was heard 0 s ago"):
+                await operator.workloads_lost("node1")
+        server.clock.now += LOST_AFTER_S - 1
+        with pytest.raises(Conflict, match="a node is lost after 60 s of silence"):
+            await operator.workloads_lost("node1")
+        assert len(await agent.workloads("node1")) == 3
+        server.clock.now += 1
+        assert await operator.workloads_lost("node1") == 3
+        assert await operator.workloads_lost("node1") == 0
+        again = await operator.attach_workload("node2", WorkloadRequest(name="db-0", holder="b", network="pods"))
+        assert again.addresses == kept.addresses
+        with pytest.raises(NotFound):
+            await operator.workloads_lost("nowhere")
+    with pytest.raises(Forbidden):
+        await agent.workloads_lost("node1")

@@ -106,7 +106,7 @@ class Api:
             NodePages(store, self._watches, self._agents, self._stopping, heartbeat_s=self._heartbeat_s),
             PortRequestPages(store, self._project),
             PortPages(store),
-            WorkloadPages(store, self._project),
+            WorkloadPages(store, self._project, self._agents, self._clock),
             WatchPages(store, self._stopping, heartbeat_s=self._heartbeat_s),
             StatusPages(store, self._agents, self._metrics),
             InventoryPages(store),

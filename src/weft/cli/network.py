@@ -28,6 +28,10 @@ NETWORK = Kind(
         ("weft network create web --project red", "A network of tenant red; its VNI is chosen by the server."),
         ("weft network list --project red", "What red has."),
         (
+            "weft network label pods weft.dev/release=10m",
+            "Keep the ports of its containers for ten minutes after they are gone.",
+        ),
+        (
             "weft network migrate web joined",
             "Have web in both parts of its site, VLANs and spine-leaf, on its way over.",
         ),
@@ -64,6 +68,25 @@ def create(
     )
     found = client.networks.create(wanted)
     print_object(output, found)
+
+
+@network.command()
+@click.argument("network")
+@click.argument("labels", nargs=-1, required=True, metavar="KEY=VALUE...")
+@asks_server
+def label(client: Client, output: Output, network: str, labels: tuple[str, ...]) -> None:
+    """Give a network labels; `KEY=` takes one away. Ports are made in networks by them."""
+    found = client.networks.find(network)
+    wanted = {**found.get("labels", {}), **dict(map(_label, labels))}
+    kept = {key: value for key, value in wanted.items() if value}
+    print_object(output, client.networks.update(str(found["id"]), {"labels": kept}))
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, divided, value = text.partition("=")
+    if not key or not divided:
+        raise click.BadParameter(f"'{text}' is no label: write KEY=VALUE, or KEY= to take it away")
+    return key, value
 
 
 @network.command()

@@ -117,3 +117,18 @@ def token(client: Client, output: Output, node: str) -> None:
         output.json(found)
         return
     output.line(found.token or "")
+
+
+@node.command()
+@click.argument("node")
+@asks_server
+def lost(client: Client, output: Output, node: str) -> None:
+    """Say that a node is gone for good: the ports of its containers are released as their policies say.
+
+    A node that is silent loses nothing by itself: it may be alive, and its containers, too. Be sure that it is off.
+    """
+    released = client.workloads_lost(node)
+    if output.as_json:
+        output.json({"released": released})
+        return
+    output.line(f"{released} workloads of {node} were released")

@@ -155,6 +155,10 @@ class AsyncClient:
         """Say all that a node has of workloads; return where the server differs."""
         return await self.send(native.workloads_present(node, asked))
 
+    async def workloads_lost(self, node: str) -> int:
+        """Release all workloads of a node that is gone for good; return how many. Raises Conflict if it is heard."""
+        return await self.send(native.workloads_lost(node))
+
     async def attach_workload(self, node: str, asked: WorkloadRequest) -> Workload:
         """Have a workload's port on a node, held by a container."""
         [done] = (await self.workload_batch(node, WorkloadBatch(attach=(asked,)))).attach

@@ -82,6 +82,11 @@ def workloads_present(node_name: str, asked: WorkloadsPresent) -> Call[Workloads
     return Call("PUT", path, as_type(WorkloadsCompared), body=json_body(asked))
 
 
+def workloads_lost(node_name: str) -> Call[int]:
+    """Release all workloads of a node that is gone for good."""
+    return Call("POST", path_of(ROOT, "nodes", node_name, "workloads", "lost"), member("released", int), body=b"{}")
+
+
 def workload(node_name: str, port_id: str) -> Call[Workload]:
     """Show a workload that is on a node."""
     return Call("GET", path_of(ROOT, "nodes", node_name, "workloads", port_id), member("workload", Workload))

@@ -10,7 +10,6 @@ import structlog
 
 from weft.controller.clock import Clock, SystemClock
 from weft.intent.address_check import (
-    Finding,
     is_still,
     of_addresses,
     of_blocks,
@@ -21,8 +20,11 @@ from weft.intent.address_check import (
     settle,
 )
 from weft.intent.blocks import all_blocks, recover
+from weft.intent.findings import Finding
 from weft.intent.held import forget_expired, has_expired
 from weft.intent.use import sample_use
+from weft.intent.workload_check import of_workloads
+from weft.intent.workload_release import overdue, release_due
 from weft.ipam import blocks
 from weft.model.ids import NetworkId
 from weft.store import Snapshot, Store
@@ -33,6 +35,11 @@ EXPIRE_S = 300.0
 """How often names are looked through that have kept their addresses for long enough."""
 SAMPLE_S = 3600.0
 """How often the use of subnets is noted, for forecasts."""
+
+RELEASED_AT_ONCE = 50
+"""Ports of containers that one piece of work deletes; other work comes in between."""
+MAX_RELEASED = 5_000
+"""Ports of containers that one sweep deletes; the next goes on."""
 
 PAGE = 500
 """Ports or addresses that one read of a check looks at; others read in between."""
@@ -73,6 +80,7 @@ class AddressKeeper:
         if any(blocks.recover(await self._store.read(all_blocks), now=now)):
             for block in await self._store.transact(recover):
                 log.warning("block_recovered", block=block.cidr, node=block.node, epoch=block.epoch)
+        await self._release(now)
         if now - self._expired_at >= EXPIRE_S:
             self._expired_at = now
             if await self._store.read(lambda snapshot: has_expired(snapshot, now)):
@@ -81,6 +89,17 @@ class AddressKeeper:
             self._sampled_at = now
             used = await self._store.read(used_by_subnet)
             await self._store.transact(lambda tx: sample_use(tx, used))
+
+    async def _release(self, now: float) -> None:
+        """Delete the ports of containers whose time is over."""
+        released = 0
+        while released < MAX_RELEASED and await self._store.read(lambda snapshot: bool(overdue(snapshot, now, 1))):
+            done = await self._store.transact(lambda tx: release_due(tx, RELEASED_AT_ONCE))
+            if not done:
+                break  # by the store's clock it is not time yet
+            released += done
+        if released:
+            log.info("workloads_released", ports=released)
 
 
 async def check_addresses(store: Store, *, now: float, fix: bool) -> CheckResult:
@@ -100,7 +119,7 @@ async def check_addresses(store: Store, *, now: float, fix: bool) -> CheckResult
         seen, more = await _addresses(store, network.id)
         addresses += seen
         found += more
-    for look in (of_rests, of_holds, of_blocks):
+    for look in (of_rests, of_holds, of_blocks, of_workloads):
         found += await store.read(lambda snapshot, look=look: list(look(snapshot, now)))  # type: ignore[misc]
     found += await store.read(lambda snapshot: list(of_plan(snapshot)))
     # Rows were read at different times: what is not so in one snapshot was only a change that passed by.

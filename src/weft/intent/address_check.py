@@ -5,16 +5,15 @@ checks, a quarantine apart, have found the same, and it is still so in the trans
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from enum import StrEnum
-
-import msgspec
 
 from weft.intent.addresses import QUARANTINE_S
 from weft.intent.blocks import all_blocks
+from weft.intent.findings import LATE_S, Finding, Remedy, Subject, Suspect, Trouble
 from weft.intent.held import Held, holds
 from weft.intent.plan import unplan_subnet, unplanned
 from weft.intent.plan_rows import domains_of, tree_of
 from weft.intent.ports import ROUTER_INTERFACE, remove_port
+from weft.intent.workload_check import of_workloads
 from weft.ipam.blocks import GRACE_S, BlockPool, BlockState
 from weft.ipam.reservations import reservation_of
 from weft.model.addresses import parse_address
@@ -24,71 +23,8 @@ from weft.model.plan import Level
 from weft.store import Kind, PortView, Snapshot, Transaction
 from weft.store.addresses import address_page, holder, rest_end, resting_rows
 
-LATE_S = 900.0
-"""How late what runs in the background may be before it is a finding."""
-
 MAX_FIXED_AT_ONCE = 500
 """Findings that one check repairs; the next goes on."""
-
-
-class Trouble(StrEnum):
-    """What kind of wrong."""
-
-    LEAK = "leak"
-    """Nobody has it, and nobody can get it."""
-    DOUBLE = "double"
-    """Two have it, or may."""
-    ORPHAN = "orphan"
-    """What it belongs to is gone."""
-    OUTSIDE = "outside"
-    """It is where it may not be."""
-
-
-class Remedy(StrEnum):
-    """What a repair does; none: a person has to decide."""
-
-    NONE = ""
-    FREE_ADDRESS = "free the address after a quarantine"
-    END_REST = "end its rest after a quarantine"
-    DROP_HOLD = "forget the hold"
-    FREE_PREFIX = "free the prefix"
-    DELETE_PORT = "delete the port"
-    DROP_BLOCK = "forget the block"
-
-
-class Subject(StrEnum):
-    """What a finding is about."""
-
-    PORT = "port"
-    ADDRESS = "address"
-    REST = "rest"
-    HOLD = "hold"
-    PLAN = "plan"
-    BLOCK = "block"
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong. `id` is that of its subject; `key` names it over time."""
-
-    about: Subject
-    trouble: Trouble
-    text: str
-    id: str
-    remedy: Remedy = Remedy.NONE
-    network_id: NetworkId = NetworkId("")
-    address: str = ""
-
-    @property
-    def key(self) -> str:
-        """What two checks have to find alike."""
-        return "/".join((self.about, self.trouble, self.remedy, self.id, self.network_id, self.address))
-
-
-class Suspect(msgspec.Struct, frozen=True, kw_only=True):
-    """A finding that the next check has to make again before anything is freed."""
-
-    id: str
-    since: float
 
 
 def of_port(snapshot: Snapshot, view: PortView) -> Iterator[Finding]:
@@ -359,4 +295,5 @@ _LOOK: Mapping[Subject, Callable[[Snapshot, Finding, float], Iterable[Finding]]]
     Subject.HOLD: _look_at_hold,
     Subject.PLAN: lambda snapshot, _, __: of_plan(snapshot),
     Subject.BLOCK: lambda snapshot, _, now: of_blocks(snapshot, now),
+    Subject.WORKLOAD: lambda snapshot, _, now: of_workloads(snapshot, now),
 }

@@ -19,6 +19,7 @@ from weft.model.ids import NetworkId, SiteName, Vlan, Vni
 from weft.model.intent import Network, NetworkType
 from weft.model.inventory import FabricPools
 from weft.model.plan import Level, Owner
+from weft.model.retention import RELEASE_LABEL, parse_retention
 from weft.store import Transaction
 
 MIN_MTU_BYTES = 68
@@ -78,6 +79,7 @@ def create_network(tx: Transaction, spec: NetworkSpec) -> Network:
     or none is left.
     """
     check_quota(tx, spec.project_id, "network")
+    _check_labels(spec.labels)
     site, pools = fabric_of(tx, spec.site or site_of_physical_network(tx, spec.physical_network))
     network_id = NetworkId(tx.new_id())
     kind = spec.type or _usual_type(tx, site)
@@ -138,6 +140,7 @@ def update_network(tx: Transaction, network_id: NetworkId, changes: NetworkChang
     """Change a network. Raises NotFound, and Invalid for an MTU that its site can't carry."""
     before = network_of(tx, network_id)
     fields = given(changes)
+    _check_labels(fields.get("labels", {}))
     if "mtu_bytes" in fields:
         _mtu(fields["mtu_bytes"], fabric_of(tx, before.site)[1])
     network = changed(tx, before, **fields)
@@ -167,6 +170,12 @@ def delete_network(tx: Transaction, network_id: NetworkId) -> None:
     forget_policies(tx, network_id)
     rest_provider_vlan(tx, network)
     tx.delete_network(network_id)
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    """Refuse a label that weft itself reads, and could not."""
+    if RELEASE_LABEL in labels:
+        parse_retention(labels[RELEASE_LABEL])
 
 
 def _mtu(wanted_bytes: int, pools: FabricPools) -> int:

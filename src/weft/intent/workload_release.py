@@ -4,14 +4,14 @@ A port that is held until something happens has a record that says what. The rec
 container has taken the port up since, it says nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from weft.intent.ports import delete_port, unbind_port
 from weft.intent.workload_names import OWNER
 from weft.model.errors import Invalid
-from weft.model.ids import Epoch, PortId
+from weft.model.ids import Epoch, NodeName, PortId
 from weft.model.intent import Network
 from weft.model.retention import NEVER, NOW, RELEASE_LABEL, Retention, Until, parse_retention
 from weft.store import Kind, PortView, Snapshot, Transaction
@@ -97,27 +97,36 @@ def release_held(tx: Transaction, port_id: PortId, epoch: Epoch, *, actor: str) 
     return True
 
 
-def has_due(snapshot: Snapshot, now: float) -> bool:
-    """Tell whether there is something for `release_due`."""
-    return any(True for _ in _overdue(snapshot, now, 1))
+def release_lost(tx: Transaction, node: NodeName, port_id: PortId, epoch: Epoch, *, actor: str) -> bool:
+    """Let go of a port of a node that is gone, if it is there still in the epoch that it was seen in; tell whether.
+
+    For who knows that the node will not come back with it: an operator, an orchestrator. The node itself says nothing.
+    """
+    view = tx.port(port_id)
+    current = None if view is None or view.port.device_owner != OWNER else view.life.current
+    if view is None or current is None or (current.node, current.epoch) != (node, epoch):
+        return False
+    let_go(tx, view, actor=actor)
+    return True
+
+
+def overdue(snapshot: Snapshot, now: float, limit: int) -> list[HeldWorkload]:
+    """Return up to so many of the ports whose time is over, that of the first longest."""
+    return snapshot.records_below(Kind.HELD_WORKLOAD, HeldWorkload, name=_due(now), limit=limit)
 
 
 def release_due(tx: Transaction, limit: int) -> int:
     """Delete up to so many of the ports whose time is over; return how many times were over."""
-    found = list(_overdue(tx, tx.clock(), limit))
+    found = overdue(tx, tx.clock(), limit)
     for held in found:
         if not release_held(tx, held.port_id, held.epoch, actor="workloads"):
             take_up(tx, held.port_id)  # a container took it up, or somebody deleted it
     return len(found)
 
 
-def _overdue(snapshot: Snapshot, now: float, limit: int) -> Iterator[HeldWorkload]:
-    yield from snapshot.records_below(Kind.HELD_WORKLOAD, HeldWorkload, name=_due(now), limit=limit)
-
-
 def _due(until: float) -> str:
-    """Return a time as a name of records: in order of time, and before every word."""
-    return f"{int(until):012d}"
+    """Return a time as a name of records, such that names are in order of time, and before every word."""
+    return f"{int(until * 1000):016d}"
 
 
 def _is_held(view: PortView | None, epoch: Epoch) -> bool:

@@ -14,8 +14,8 @@ MAX_RETENTION_S = 10 * 365 * 86400
 """The longest time that may be named; longer is for ever."""
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(?:\d{1,9}[smhd])+")
-_PART = re.compile(r"(\d+)([smhd])")
+_DURATION = re.compile(r"(?:[0-9]{1,9}[smhd])+")
+_PART = re.compile(r"([0-9]+)([smhd])")
 
 
 class Until(StrEnum):

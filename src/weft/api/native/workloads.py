@@ -9,12 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from weft.api.access import Access
+from weft.api.agents import Agents
 from weft.api.answers import JsonAnswer, read_json, status_of
 from weft.api.routing import Operation
 from weft.intent.workload_presence import Comparison, compare, settle
+from weft.intent.workload_release import release_lost
 from weft.intent.workloads import attach, claim, release, warm, workload_of, workloads_on
-from weft.model.errors import Invalid, NotFound, Transient, WeftError
-from weft.model.ids import NodeName, PortId
+from weft.model.errors import Conflict, Invalid, NotFound, Transient, WeftError
+from weft.model.ids import Epoch, NodeName, PortId
 from weft.protocol.workload import (
     MAX_BATCH,
     MAX_PRESENT,
@@ -33,14 +35,19 @@ from weft.store import Snapshot, Store, Transaction
 
 T = TypeVar("T")
 
+LOST_AFTER_S = 60.0
+"""How long a node's agent must be silent before the node may be called lost; longer than its agent takes to start."""
+
 
 class WorkloadPages:
     """The pages under /v1/nodes/{node}/workloads."""
 
-    def __init__(self, store: Store, project: str) -> None:
+    def __init__(self, store: Store, project: str, agents: Agents, clock: Callable[[], float]) -> None:
         """`project` owns workloads of which nobody says whose they are."""
         self._store = store
         self._project = project
+        self._agents = agents
+        self._clock = clock
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
@@ -50,6 +57,7 @@ class WorkloadPages:
             Operation("POST", f"{path}/warm", self.warm, Access.OWN_NODE),
             Operation("POST", f"{path}/batch", self.batch, Access.OWN_NODE),
             Operation("PUT", f"{path}/present", self.present, Access.OWN_NODE),
+            Operation("POST", f"{path}/lost", self.lost),
             Operation("GET", f"{path}/{{port_id}}", self.show, Access.OWN_NODE),
         ]
 
@@ -103,8 +111,7 @@ class WorkloadPages:
             raise Invalid(f"{len(asked.workloads)} workloads of a node are too many: it may have {MAX_PRESENT}")
 
         def look(snapshot: Snapshot) -> Comparison:
-            if node not in snapshot.topology().nodes:
-                raise NotFound(f"'{node}' is not a node of the inventory", kind="NodeNotFound")
+            _require(snapshot, node)
             return compare(snapshot, node, asked.workloads)
 
         found = await self._store.read(look)
@@ -119,6 +126,33 @@ class WorkloadPages:
         )
         return JsonAnswer(compared)
 
+    async def lost(self, request: Request) -> Response:
+        """Release all workloads of a node that will not come back with them; answer how many there were."""
+        node = _node(request)
+
+        def look(snapshot: Snapshot) -> tuple[float | None, list[Workload]]:
+            _require(snapshot, node)
+            return snapshot.agents().get(node), workloads_on(snapshot, node)
+
+        stored, there = await self._store.read(look)
+        _, heard = self._agents.state(node, stored)
+        if heard is not None and (ago_s := self._clock() - heard) < LOST_AFTER_S:
+            message = f"the agent of node '{node}' was heard {ago_s:.0f} s ago: it releases what containers leave"
+            raise Conflict(f"{message}; a node is lost after {LOST_AFTER_S:.0f} s of silence", kind="NodeAlive")
+        released = 0
+        for start in range(0, len(there), MAX_BATCH):
+            let_go = (
+                partial(
+                    release_lost, node=node, port_id=PortId(each.port_id), epoch=Epoch(each.epoch), actor="operator"
+                )
+                for each in there[start : start + MAX_BATCH]
+            )
+            for done in await self._each(let_go):
+                if isinstance(done, WeftError):
+                    raise done
+                released += done
+        return JsonAnswer({"released": released})
+
     async def _each(self, works: Iterable[Callable[[Transaction], T]]) -> list[T | WeftError]:
         """Do pieces of work that are independent of each other in as few commits as may be."""
         return list(await asyncio.gather(*(self._one(work) for work in works)))
@@ -132,6 +166,11 @@ class WorkloadPages:
 
 def _node(request: Request) -> NodeName:
     return NodeName(request.path_params["node"])
+
+
+def _require(snapshot: Snapshot, node: NodeName) -> None:
+    if node not in snapshot.topology().nodes:
+        raise NotFound(f"'{node}' is not a node of the inventory", kind="NodeNotFound")
 
 
 def _outcome(done: Workload | bool | WeftError) -> WorkloadOutcome:

@@ -166,6 +166,7 @@ PAGES: Mapping[tuple[str, str], Page] = {
     ("GET", "/v1/nodes/{node}/workloads"): Page(answers={200: many("workloads", Workload)}),
     ("POST", "/v1/nodes/{node}/workloads/warm"): Page(takes=WarmOrder, answers={200: WarmPorts}),
     ("POST", "/v1/nodes/{node}/workloads/batch"): Page(takes=WorkloadBatch, answers={200: WorkloadOutcomes}),
+    ("POST", "/v1/nodes/{node}/workloads/lost"): Page(answers={200: one("released", {"type": "integer"})}),
     ("PUT", "/v1/nodes/{node}/workloads/present"): Page(takes=WorkloadsPresent, answers={200: WorkloadsCompared}),
     ("GET", "/v1/nodes/{node}/workloads/{port_id}"): Page(answers={200: one("workload", Workload)}),
     ("POST", "/v1/ports"): Page(takes=PortRequest, answers={201: PortAnswer}, once=True),
