@@ -27,6 +27,14 @@ def test_defaults() -> None:
     assert problems(settings) == []
 
 
+def test_a_cluster_is_reached_by_its_service_account_unless_a_kubeconfig_is_named() -> None:
+    within = parse({**GOOD, "cni_socket": "/s", "kubernetes": {}}).kubernetes
+    assert within is not None
+    assert (within.kubeconfig, within.node, within.labels) == (None, None, True)
+    given = {"kubeconfig": "/k", "context": "c", "node": "node1.example.org", "labels": False}
+    assert parse({**GOOD, "cni_socket": "/s", "kubernetes": given}).kubernetes is not None
+
+
 def test_several_servers_and_a_socket_elsewhere() -> None:
     settings = parse({**GOOD, "server": ["http://a:1", "unix:/b"], "ovs": {"run_dir": "/r", "db": "/d"}})
     assert settings.servers == ("http://a:1", "unix:/b")
@@ -51,6 +59,10 @@ def test_several_servers_and_a_socket_elsewhere() -> None:
         ({"mtu_bytes": 900}, "mtu_bytes = 900"),
         ({"cni_socket": "cni.sock"}, "cni_socket 'cni.sock' is no absolute path"),
         ({"cni_socket": "/" + "x" * 107}, "at most 107 bytes"),
+        ({"kubernetes": {}}, "[kubernetes] is set, but no cni_socket"),
+        ({"cni_socket": "/s", "kubernetes": {"context": "c"}}, "context 'c' is set, but no kubeconfig"),
+        ({"cni_socket": "/s", "kubernetes": {"node": "Node_1"}}, "node 'Node_1' is no name"),
+        ({"cni_socket": "/s", "kubernetes": {"kubeconfg": "/k"}}, "kubeconfg"),
         ({"management": "172.31.1.11/33"}, "172.31.1.11/33"),
         ({"gateway": "172.31.2.1"}, "gateway 172.31.2.1"),
         ({"gateway": "172.31.1.11"}, "gateway 172.31.1.11"),

@@ -5,6 +5,7 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,10 +19,13 @@ from weft.agent.ovs.observed import INTEGRATION, UPLINK
 from weft.agent.ovs.switch import FlowSwitch
 from weft.agent.reconciler import Host, Reconciler
 from weft.agent.server import ServerLink
-from weft.agent.settings import AgentSettings, Datapath
+from weft.agent.settings import AgentSettings, Datapath, KubernetesSettings
 from weft.agent.standing import Outbox
 from weft.client import AsyncClient, TlsFiles
 from weft.model.errors import Invalid
+
+if TYPE_CHECKING:
+    from weft.agent.cni.pods import Pods
 
 log = structlog.get_logger()
 
@@ -74,14 +78,28 @@ async def attend(settings: AgentSettings) -> None:
             group.create_task(line.run())
             if settings.cni_socket is not None:
                 in_user_space = datapath_type == Datapath.NETDEV
+                pods = None if settings.kubernetes is None else _pods(settings.node, settings.kubernetes)
+                if pods is not None:
+                    group.create_task(pods.run())
                 service = CniService(
-                    settings.node, rows, lambda: connect(settings.servers[0]), writes_checksums=in_user_space
+                    settings.node, rows, lambda: connect(settings.servers[0]), pods=pods, writes_checksums=in_user_space
                 )
                 group.create_task(serve_cni(settings.cni_socket, service))
     finally:
         rows.close()
         integration.close()
         uplink.close()
+
+
+def _pods(node: str, settings: KubernetesSettings) -> "Pods":
+    try:
+        from weft.agent.cni.pods import Pods  # noqa: PLC0415 - a Kubernetes client is loaded by those who have one
+        from weft.kubernetes.access import ClusterAccess  # noqa: PLC0415
+        from weft.kubernetes.api import KubernetesApi  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise Invalid(f"[kubernetes] needs {error.name}: install weft[kubernetes]") from None
+    access = ClusterAccess(kubeconfig=settings.kubeconfig, context=settings.context)
+    return Pods(KubernetesApi(access), settings.node or node, labels=settings.labels)
 
 
 def _client(settings: AgentSettings, server: str) -> AsyncClient:

@@ -1,5 +1,6 @@
 """The agent's configuration: one frozen value, read once from TOML, checked without touching the machine."""
 
+import re
 import tomllib
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,8 @@ MIN_MTU_BYTES = 1280
 MAX_MTU_BYTES = 65535
 MAX_SOCKET_PATH_BYTES = 107
 """Linux's sun_path without its closing zero (unix(7))."""
+_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+"""A DNS subdomain, as all names of Kubernetes' nodes are."""
 
 
 class BondMode(StrEnum):
@@ -47,6 +50,20 @@ class OvsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.db or f"{self.run_dir}/db.sock"
 
 
+class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The cluster whose pods this node runs; ``[kubernetes]``."""
+
+    kubeconfig: str | None = None
+    """A kubeconfig file; None: the service account of the pod that the agent runs in."""
+    context: str | None = None
+    """Of the kubeconfig; None: its current one."""
+    node: str | None = None
+    """What the kubelet calls this node; None: as weft does."""
+    labels: bool = True
+    """Whether pods' labels and namespaces' annotations may choose network and address, as pods' annotations do. If not,
+    pods are added while the API server is away, too, if the runtime passes annotations."""
+
+
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that an agent has to know; what a NodeBootstrap says, plus where things are on the machine."""
 
@@ -73,6 +90,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Of the NICs and br-bond."""
     cni_socket: str | None = None
     """Where the CNI plugin of this node's container runtime finds the agent; None: it serves none."""
+    kubernetes: KubernetesSettings | None = None
+    """None: containers are of no Kubernetes cluster, or are known by what their runtime says of them."""
     ovs: OvsSettings = OvsSettings()
 
     @property
@@ -117,11 +136,24 @@ def problems(settings: AgentSettings) -> list[str]:
             found.append(f"server '{server}' is neither http://host:port, https://host:port nor unix:/path")
     if settings.cni_socket is not None and not _is_socket_path(settings.cni_socket):
         found.append(f"cni_socket '{settings.cni_socket}' is no absolute path of at most {MAX_SOCKET_PATH_BYTES} bytes")
+    if settings.kubernetes is not None:
+        found += _kubernetes_problems(settings.kubernetes, serves=settings.cni_socket is not None)
     if settings.key_file is not None and settings.certificate_file is None:
         found.append("key_file is set, but no certificate_file that it is the key of")
     if not MIN_MTU_BYTES <= settings.mtu_bytes <= MAX_MTU_BYTES:
         found.append(f"mtu_bytes = {settings.mtu_bytes} is not between {MIN_MTU_BYTES} and {MAX_MTU_BYTES}")
     return found + _address_problems(settings)
+
+
+def _kubernetes_problems(settings: KubernetesSettings, *, serves: bool) -> list[str]:
+    found = [] if serves else ["[kubernetes] is set, but no cni_socket for its pods"]
+    if settings.context is not None and settings.kubeconfig is None:
+        found.append(f"[kubernetes] context '{settings.context}' is set, but no kubeconfig that it is in")
+    if settings.node is not None and not _NODE_NAME.fullmatch(settings.node):
+        found.append(
+            f"[kubernetes] node '{settings.node}' is no name of a Kubernetes node: lower case letters, digits, - and ."
+        )
+    return found
 
 
 def _is_socket_path(path: str) -> bool:

@@ -16,7 +16,7 @@ import structlog
 
 from weft.kubernetes.api import PAGE, ExpiredError, KubernetesApi, SilentError
 from weft.kubernetes.objects import Event, Object, Resource
-from weft.model.errors import Transient, WeftError
+from weft.model.errors import Permanent, Transient, WeftError
 
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Pauses after failures, each shortened by chance by up to a half; the last one repeats."""
@@ -104,6 +104,11 @@ class Reflector(Generic[T]):
             return self._begin_anew(error, list_from=AT_HAND)
         except WeftError as error:
             return self._failed(error)
+        except Exception as error:
+            # Whatever an API server may bring about, the agent beside this goes on.
+            log.exception("kubernetes_copy_failed", resource=self._resource.plural)
+            self._version = None
+            return self._failed(Permanent(f"unexpected: {error!r}"))
         if self._version == before and self._now() - began < SHORTEST_WATCH_S:
             return self._failed(Transient("watches end as soon as they have begun", retry_after_s=0.0))
         self._failures = 0

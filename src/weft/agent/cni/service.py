@@ -149,6 +149,7 @@ class CniService:
             network_labels=wanted.network_labels,
             address=wanted.address,
             ephemeral=wanted.ephemeral,
+            release=wanted.release,
         )
         async with self._server() as server:
             workload = await server.attach_workload(self._node, asked)
