@@ -16,6 +16,7 @@ NODES = ("node1", "node2")
 NETWORK = "pods"
 CIDR = "10.88.0.0/24"
 CLUSTER = "c1"
+CABLE_PREFIX = "weft-c"
 CNI_VERSION = "1.0.0"
 """The newest that containerd 1.6 speaks."""
 
@@ -40,6 +41,13 @@ def install(node: Containerd, **more: str) -> None:
     weft("cni", "install", "--bin-dir", str(node.bin_dir), "--conf-dir", str(node.conf_dir), *words)
 
 
+def host_ends(lab: Lab, node: str) -> set[str]:
+    """Return a node's links, but for cables, which wait for the next container."""
+    found = lab.json(node, "ip", "-j", "link")
+    assert isinstance(found, list)
+    return {each["ifname"] for each in found if not each["ifname"].startswith(CABLE_PREFIX)}
+
+
 class Pods:
     """The nodes, and the network that their pods are in."""
 
@@ -51,8 +59,8 @@ class Pods:
         self.devices_before = self.devices()
 
     def devices(self) -> dict[str, set[str]]:
-        """Return the names of each node's links."""
-        return {node: {each["ifname"] for each in self._lab.json(node, "ip", "-j", "link")} for node in NODES}  # type: ignore[attr-defined]
+        """Return each node's links, but for cables."""
+        return {node: host_ends(self._lab, node) for node in NODES}
 
     def with_conflist(self, node: Containerd, *chained: dict[str, Any], **more: str) -> Containerd:
         """Install another conflist, and wait until the runtime has read it."""
