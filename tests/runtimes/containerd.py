@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from tests.runtimes import leftovers
 from tests.runtimes.images import FOREVER, IMAGE
 
 from weft.lab.namespaces import NETNS_DIR
@@ -24,9 +25,6 @@ from weft.lab.state import MARK
 from weft.lab.topology import namespace_of
 
 PLUGINS = Path("/usr/lib/cni")
-CGROUPS = Path("/sys/fs/cgroup")
-CACHE = Path("/var/lib/cni/results")
-"""Where libcni keeps what was added, whoever calls it; a container that is deleted is not there any more."""
 NEEDED = ("containerd", "ctr", "runc")
 START_TIMEOUT_S = 20.0
 CALL_TIMEOUT_S = 90.0
@@ -232,18 +230,15 @@ class Containerd:
         for pid in self._left():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._unmount()
-        for each in self._ran:
-            for file in CACHE.glob(f"*-{each}-*"):
-                file.unlink()
-        for controller in CGROUPS.iterdir():
-            _remove_cgroups(controller / self._cgroup.lstrip("/"))
+        leftovers.unmount(self.folder)
+        leftovers.forget(self._ran)
+        leftovers.remove_cgroup(self._cgroup)
 
     def _left(self) -> list[int]:
         """Return shims and containers: whatever is in this containerd's cgroup, or names its socket."""
         pids = {
             int(line)
-            for file in (CGROUPS / "pids").glob(f"{self._cgroup.lstrip('/')}/**/cgroup.procs")
+            for file in (leftovers.CGROUPS / "pids").glob(f"{self._cgroup.lstrip('/')}/**/cgroup.procs")
             for line in file.read_text().split()
         }
         for each in Path("/proc").iterdir():
@@ -252,11 +247,6 @@ class Containerd:
                     if f"{self.socket}".encode() in (each / "cmdline").read_bytes():
                         pids.add(int(each.name))
         return sorted(pids - {os.getpid()})
-
-    def _unmount(self) -> None:
-        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        for mount in sorted((each for each in mounts if each.startswith(f"{self.folder}/")), reverse=True):
-            subprocess.run(["umount", "--lazy", mount], check=True)
 
     def _config(self, pod: str, attempt: int, uid: str, **more: Any) -> Any:
         metadata = _messages.PodSandboxMetadata(name=pod, uid=uid or f"uid-{pod}", namespace="default", attempt=attempt)
@@ -269,11 +259,3 @@ class Containerd:
             return getattr(self._calls, name)(request, timeout=CALL_TIMEOUT_S)
         except grpc.RpcError as error:
             raise CallError(re.sub(r"\s+", " ", error.details())) from None
-
-
-def _remove_cgroups(folder: Path) -> None:
-    if folder.is_dir():
-        for each in sorted(folder.rglob("*"), reverse=True):
-            if each.is_dir():
-                each.rmdir()
-        folder.rmdir()

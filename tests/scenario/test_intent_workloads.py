@@ -194,3 +194,15 @@ async def test_a_warm_port_is_given_back_unless_it_is_claimed(dc: World) -> None
     assert await gone(dc, first)
     with pytest.raises(Invalid, match="names a port_id, or a name with its holder"):
         await drop(dc, HERE, "", "")
+
+
+async def test_a_container_that_asks_for_a_mac_has_that_or_is_told_why_not(dc: World) -> None:
+    asked = await add(dc, HERE, "a", "one", mac="02-00-00-00-00-09")
+    assert asked.mac == "02:00:00:00:00:09"
+    assert (await add(dc, THERE, "b", "one", mac="02:00:00:00:00:09")).port_id == asked.port_id
+    with pytest.raises(Conflict, match="has MAC address 02:00:00:00:00:09, not 02:00:00:00:00:0a"):
+        await add(dc, HERE, "c", "one", mac="02:00:00:00:00:0a")
+    with pytest.raises(Conflict, match="02:00:00:00:00:09"):
+        await add(dc, HERE, "d", "two", mac="02:00:00:00:00:09")
+    with pytest.raises(Invalid, match="'nonsense' is not a MAC address"):
+        await add(dc, HERE, "e", "three", mac="nonsense")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from weft.agent.cni.errors import CniError, Code
@@ -161,3 +162,10 @@ def test_mesos_labels_say_all_that_annotations_do() -> None:
     labels = {"labels": [{"key": key, "value": value} for key, value in said.items()]}
     found = named(call("", args={"org.apache.mesos": {"network_info": {"labels": labels}}}), None)
     assert found == Naming(name="task-7", ephemeral=False, network_labels={"env": "prod"}, release="10m")
+
+
+def test_podman_asks_for_an_address_and_a_mac_by_arguments() -> None:
+    made = msgspec.structs.replace(call(pod=""), args="IgnoreUnknown=1;IP=10.0.0.9;MAC=02:00:00:00:00:09")
+    found = named(made, None)
+    assert (found.name, found.ephemeral) == ("c1/abc", True)
+    assert (found.address, found.mac) == ("10.0.0.9", "02:00:00:00:00:09")

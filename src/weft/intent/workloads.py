@@ -16,7 +16,7 @@ from weft.intent.workload_names import OWNER, name_workload, workload_by_name
 from weft.intent.workload_presence import seen
 from weft.intent.workload_release import EPHEMERAL, HOLDER, RELEASE, let_go, retention_of, take_up
 from weft.model import steps
-from weft.model.addresses import parse_address
+from weft.model.addresses import parse_address, parse_mac
 from weft.model.errors import Conflict, Forbidden, Invalid, NotFound
 from weft.model.ids import NetworkId, NodeName, PortId
 from weft.model.intent import Binding, HistoryEntry
@@ -43,6 +43,7 @@ def attach(tx: Transaction, node: NodeName, asked: WorkloadRequest, *, project_i
         project_id=project,
         network_id=_network(tx, project, asked.network),
         name=asked.name,
+        mac=None if asked.mac is None else parse_mac(asked.mac),
         fixed_ips=None if asked.address is None else (FixedIpSpec(address=parse_address(asked.address)),),
         device_id=asked.holder,
         device_owner=OWNER,

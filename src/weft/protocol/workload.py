@@ -38,6 +38,7 @@ class WorkloadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Name or id; else `network_labels` choose one."""
     network_labels: Mapping[str, str] = {}
     address: str | None = None
+    mac: str | None = None
     ephemeral: bool = False
     """Whether the port goes with its holder, where nothing else is said; else it keeps its addresses for the name."""
     release: str | None = None

@@ -36,6 +36,7 @@ class Naming(msgspec.Struct, frozen=True, kw_only=True):
     network: str | None = None
     network_labels: Mapping[str, str] = {}
     address: str | None = None
+    mac: str | None = None
     release: str | None = None
     """When its port is released after it is gone; None: as its network has it."""
 
@@ -87,6 +88,7 @@ def naming(call: Call, found: Configuration, document: Mapping[str, Any], pod: P
         network=None if labels else found.network,
         network_labels=labels or found.network_labels,
         address=asked.get(FIXED_IP) or _args(call).get("IP") or None,
+        mac=_args(call).get("MAC") or None,
         release=release,
     )
 

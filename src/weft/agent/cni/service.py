@@ -148,6 +148,7 @@ class CniService:
             network=wanted.network,
             network_labels=wanted.network_labels,
             address=wanted.address,
+            mac=wanted.mac,
             ephemeral=wanted.ephemeral,
             release=wanted.release,
         )
