@@ -39,6 +39,8 @@ WIRE = {
     ],
 }
 
+DRIFTS = ("ip link set eth1 down", "vtysh -c 'conf t' -c 'router bgp 65101' -c 'neighbor 10.254.0.1 shutdown'")
+
 
 class Server:
     """A store and a controller, in the loop from which the switches can be reached."""
@@ -139,6 +141,12 @@ def test_bound_ports_reach_each_other_also_after_a_switch_lost_its_memory(fabric
         for name, leaf, view, gateway in (("w1", "leaf1", web, "10.0.1.1"), ("d1", "leaf2", db, "10.0.2.1"))
     )
     until("web reaches db", lambda: one.ping(other.address), deadline_s=8.0)
+
+    for by_hand in DRIFTS:  # what somebody does on a switch is found as it tells of it, long before it is read anyway
+        fabric.on("leaf1", "bash", "-c", by_hand)
+        until(f"{by_hand!r} is drift", lambda: not fabric.sessions_are_up() or not server.in_sync())
+        until(f"{by_hand!r} is repaired", lambda: server.in_sync() and fabric.sessions_are_up(), deadline_s=15.0)
+    until("web reaches db after that", lambda: one.ping(other.address), deadline_s=8.0)
 
     fabric.run(fabric.power_off("leaf1"))
     fabric.run(fabric.boot("leaf1"))

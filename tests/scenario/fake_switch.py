@@ -73,6 +73,8 @@ class FakeSwitch:
         """The switches of its fabric."""
         self.lost: Callable[[], None] = lambda: None
         """Tells its driver that the connection is lost."""
+        self.changed: Callable[[], None] = lambda: None
+        """Tells its driver that something on it changed."""
         self.calls: list[str] = []
         self.closed = 0
         self.config = SwitchConfig(name=name, underlay=None)
@@ -170,8 +172,8 @@ class FakeDriver:
             raise Transient(f"{device.name} went back", retry_after_s=1.0)
         device.undo = None
 
-    def watch(self, lost: Callable[[], None]) -> None:
-        self._device.lost = lost
+    def watch(self, lost: Callable[[], None], changed: Callable[[], None]) -> None:
+        self._device.lost, self._device.changed = lost, changed
 
     async def close(self) -> None:
         self._device.closed += 1

@@ -10,6 +10,7 @@ from fabric_world import World, small_dc
 from msgspec.structs import replace
 
 from weft.controller.rollouts import LOOK_EVERY_S
+from weft.controller.worker import GATHER_S
 from weft.fabric.config import SwitchConfig, Underlay
 from weft.fabric.gate import MUCH
 from weft.fabric.risk import RiskLevel
@@ -301,6 +302,26 @@ async def test_drift_is_repaired(world: World) -> None:
     await looked_at(world)
     assert world.switch("leaf1").config.segments[0].mtu_bytes == 1500
     assert (await world.status("leaf1"))[0] is SwitchState.IN_SYNC
+
+
+async def test_drift_is_found_when_the_switch_tells_of_changes(world: World) -> None:
+    await with_policy(world, DriftPolicy.REPAIR)
+    device = world.switch("leaf1")
+    by_hand(world)
+    device.calls.clear()
+    for _ in range(50):
+        device.changed()
+    await world.settle()
+    assert device.calls == [], "what it tells is gathered first"
+    world.clock.advance(GATHER_S)
+    await world.settle()
+    assert device.config.segments[0].mtu_bytes == 1500
+    assert device.calls == ["observe", "apply 1", "observe"], "once, however often it told"
+    device.changed()
+    await world.settle()
+    world.clock.advance(GATHER_S)
+    await world.settle()
+    assert device.calls[3:] == ["observe"], "and of what weft changed, there is nothing to do"
 
 
 @pytest.mark.parametrize("restarts", [False, True])

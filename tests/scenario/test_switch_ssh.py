@@ -24,6 +24,8 @@ class Device:
         self.key_file = folder / "key"
         self.login.write_private_key(str(self.key_file))
         self.scripts: list[str] = []
+        self.monitors: list[Process] = []
+        self.monitors_ended = asyncio.Event()
         self.behave: Callable[[Process], object] = lambda process: process.exit(0)
         self.accepts = True
         self.port = 0
@@ -65,15 +67,20 @@ class Device:
             await self._server.wait_closed()
 
     async def _handle(self, process: Process) -> None:
+        if process.command != ssh.SHELL:
+            self.monitors.append(process)
+            await process.stdin.read()
+            self.monitors_ended.set()
+            return
         self.scripts.append(await process.stdin.read())
         done = self.behave(process)
         if asyncio.iscoroutine(done):
             await done
 
-    def session(self, **settings: object) -> SshSession:
+    def session(self, *, monitor: str = "", **settings: object) -> SshSession:
         """Return a session with it."""
         login = DriverSettings(key_file=self.key_file, **settings)  # type: ignore[arg-type]
-        return SshSession("leaf1", f"127.0.0.1:{self.port}", login)
+        return SshSession("leaf1", f"127.0.0.1:{self.port}", login, monitor=monitor)
 
 
 @pytest.fixture
@@ -185,3 +192,31 @@ async def test_a_connection_that_is_lost_is_told(device: Device) -> None:
     await device.stop()
     await asyncio.wait_for(lost.wait(), 5)
     assert not session.is_connected
+
+
+async def test_what_changes_on_a_switch_is_told_as_long_as_somebody_listens(device: Device) -> None:
+    session = device.session(monitor="tell me")
+    heard: asyncio.Queue[None] = asyncio.Queue()
+    session.changed = lambda: heard.put_nowait(None)
+    device.behave = say("all is well")
+    assert (await session.run("look")).output == "all is well"
+    (monitor,) = device.monitors
+    assert monitor.command == "tell me"
+    for _ in range(2):
+        monitor.stdout.write("changed\n")
+        await asyncio.wait_for(heard.get(), 5)
+    assert (await session.run("look again")).output == "all is well", "scripts run beside it"
+    await session.close()
+    await asyncio.wait_for(device.monitors_ended.wait(), 5)
+    await session.run("look")
+    assert len(device.monitors) == 2, "a new connection has one of its own"
+    await session.close()
+
+
+async def test_a_switch_that_cannot_be_monitored_is_read_all_the_same(device: Device) -> None:
+    session = device.session(monitor="tell me")
+    device.behave = say("all is well")
+    await session.run("look")
+    device.monitors[0].exit(127)
+    assert (await session.run("look")).output == "all is well"
+    await session.close()

@@ -60,6 +60,8 @@ class SwitchReconciler:
         self._driver: SwitchDriver | None = None
         self.lost: Callable[[], None] = lambda: None
         """Called when contact with the switch is lost."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when the switch tells that something on it changed."""
 
     async def observe(self) -> Observed:
         """Read the switch. Raises Transient if it can't be reached, Permanent if it can't be understood."""
@@ -167,14 +169,17 @@ class SwitchReconciler:
         if self._driver is not None:
             await self._driver.close()
 
-    def _tell(self) -> None:
+    def _tell_lost(self) -> None:
         self.lost()
+
+    def _tell_changed(self) -> None:
+        self.changed()
 
     def _connected(self) -> SwitchDriver:
         """Return the driver, made when it is first needed: a switch that weft can't speak to fails then, and alone."""
         if self._driver is None:
             self._driver = self._connect()
-            self._driver.watch(self._tell)
+            self._driver.watch(self._tell_lost, self._tell_changed)
         return self._driver
 
     async def _one_by_one(self, desired: SwitchConfig) -> dict[Element, str]:

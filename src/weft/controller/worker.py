@@ -33,6 +33,9 @@ that is gone for long costs little."""
 CHANGE_RETRY_S = 1.0
 """During a pause a change is tried at once, but not within this time of the last failure."""
 
+GATHER_S = 1.0
+"""What a switch tells of changes on it is gathered for this long: much of it is what weft itself does there."""
+
 MAX_DIFFERENCES_TOLD = 3
 """A status names at most this many lines that differ."""
 
@@ -96,6 +99,7 @@ class SwitchWorker:
         """What was approved when contact was lost by a change of the underlay, and how; that is not tried again."""
         self._reconciler = reconciler
         reconciler.lost = self.kick  # it may have restarted, or be gone
+        reconciler.changed = self._look_soon
         self._around = around
         self._clock = clock
         self._io_slots = io_slots
@@ -104,6 +108,7 @@ class SwitchWorker:
         self._half_applied = False
         self._failures = 0
         self._resync_at = 0.0
+        self._looking_soon: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._kicked = asyncio.Event()
         self._idle = asyncio.Event()
@@ -120,6 +125,17 @@ class SwitchWorker:
         self._kicked.set()
         self._idle.clear()
         self._wake.set()
+
+    def _look_soon(self) -> None:
+        """Have the switch looked at once GATHER_S is over: something changed there."""
+
+        async def look() -> None:
+            await self._clock.sleep(GATHER_S)
+            self._looking_soon = None
+            self.kick()
+
+        if self._looking_soon is None:
+            self._looking_soon = asyncio.create_task(look(), name=f"fabric-look-{self.switch}")
 
     @property
     def is_idle(self) -> bool:
@@ -149,6 +165,8 @@ class SwitchWorker:
                 pause_s = await self._round(look=kicked)
                 await self._rest(pause_s)
         finally:
+            if self._looking_soon is not None:
+                self._looking_soon.cancel()
             await self._reconciler.close()
 
     async def _rest(self, pause_s: float) -> None:

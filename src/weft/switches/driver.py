@@ -74,8 +74,12 @@ class SwitchDriver(Protocol):
         """Have what was applied stay, over a new connection. Raise Transient if the switch went back already."""
         ...
 
-    def watch(self, lost: Callable[[], None]) -> None:
-        """Have `lost` called whenever a connection that stood is lost: the switch may have restarted."""
+    def watch(self, lost: Callable[[], None], changed: Callable[[], None]) -> None:
+        """Have `lost` called whenever a connection that stood is lost: the switch may have restarted.
+
+        And `changed` whenever the switch tells that something on it changed, by whomever; a driver whose switches do
+        not tell never calls it.
+        """
         ...
 
     async def close(self) -> None:

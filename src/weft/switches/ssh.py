@@ -37,9 +37,12 @@ class _ConnectionLost(Exception):
 
 
 class SshSession:
-    """Runs scripts on a switch, one at a time; Transient if it cannot be reached, Permanent if it refuses the key."""
+    """Runs scripts on a switch, one at a time; Transient if it cannot be reached, Permanent if it refuses the key.
 
-    def __init__(self, switch: str, management: str, settings: DriverSettings) -> None:
+    Beside them runs the command `monitor`, if there is one, which prints a line whenever something changed.
+    """
+
+    def __init__(self, switch: str, management: str, settings: DriverSettings, *, monitor: str = "") -> None:
         self._switch = switch
         host, _, port = management.rpartition(":") if management.count(":") == 1 else (management, "", "")
         self._host = host.strip("[]")
@@ -50,6 +53,10 @@ class SshSession:
         self._lock = asyncio.Lock()
         self.lost: Callable[[], None] = lambda: None
         """Called when a connection is lost that nobody gave up."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when the monitor printed something."""
+        self._monitor = monitor
+        self._monitoring: asyncio.Task[None] | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -96,6 +103,8 @@ class SshSession:
     async def close(self) -> None:
         """Close the connection if there is one."""
         connection, self._connection = self._connection, None
+        if self._monitoring is not None:
+            self._monitoring.cancel()
         if connection is not None:
             connection.close()
             with contextlib.suppress(asyncssh.Error, OSError):
@@ -132,9 +141,20 @@ class SshSession:
             raise self._unreachable(str(error)) from None
         log.info("switch_connected", switch=self._switch, host=self._host)
         self._connection = connection
+        if self._monitor:
+            self._monitoring = asyncio.create_task(self._listen(connection), name=f"monitor-{self._switch}")
         if self._fence:  # whoever led before may write no more from now on
             self._unfenced(await self._run(connection, self._fence))
         return connection
+
+    async def _listen(self, connection: asyncssh.SSHClientConnection) -> None:
+        """Call `changed` for each line of the monitor, as long as it runs; without it the switch is looked at less."""
+        try:
+            async with connection.create_process(self._monitor, stderr=asyncssh.DEVNULL) as process:
+                async for _ in process.stdout:
+                    self.changed()
+        except (asyncssh.Error, OSError) as error:
+            log.info("switch_not_monitored", switch=self._switch, error=str(error))
 
     @property
     def _fence(self) -> str:

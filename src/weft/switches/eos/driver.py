@@ -122,7 +122,7 @@ class EosDriver:
         await self._run([f"configure session {self._session} commit"])
         await self._run([SAVE])
 
-    def watch(self, lost: Callable[[], None]) -> None:
+    def watch(self, lost: Callable[[], None], changed: Callable[[], None]) -> None:
         """Each call has a connection of its own, so none is ever lost: the switch is looked at from time to time."""
 
     async def close(self) -> None:

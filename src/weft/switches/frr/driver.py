@@ -74,7 +74,7 @@ class FrrDriver:
 
     def __init__(self, name: SwitchName, management: str, settings: DriverSettings) -> None:
         self._name = name
-        self._session = SshSession(name, management, settings)
+        self._session = SshSession(name, management, settings, monitor=scripts.monitor())
         self._layout: Layout | None = None
         self._like = SwitchConfig(name=name, underlay=None)
         """What was last applied: for the few fields that leave no trace on a switch without links or gateways."""
@@ -138,9 +138,10 @@ class FrrDriver:
         await self._session.close()
         self._check(await self._session.write(guard.confirm() + scripts.save()))
 
-    def watch(self, lost: Callable[[], None]) -> None:
-        """Have `lost` called whenever a connection that stood is lost."""
-        self._session.lost = lost
+    def watch(self, lost: Callable[[], None], changed: Callable[[], None]) -> None:
+        """Have `lost` called whenever a connection that stood is lost, `changed` when links, addresses or the routes of
+        the underlay changed. What FRR is told and no route follows from, nobody tells."""
+        self._session.lost, self._session.changed = lost, changed
 
     async def close(self) -> None:
         """Give the connection up."""

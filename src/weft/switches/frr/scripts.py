@@ -64,6 +64,15 @@ part vlans; bridge -j vlan
 part closed; ip -j route show table all type unreachable; ip -j -6 route show table all type unreachable
 """
 
+_MONITOR = r"""
+ip -o monitor link address route 2>/dev/null |
+    sed -Eun '/ qdisc | inet6? |^(Deleted )?[0-9].* proto (bgp|static) /{/ table /!s/.*/changed/p}' &
+cat >/dev/null
+kill 0
+"""
+"""Prints a line for each event, until its standard input is closed: whoever monitors is gone then. Not told are what a
+bridge makes of its ports, and the routes of VRFs, which come and go with instances."""
+
 _PROBE = r"""
 vtysh -c 'show zebra' </dev/null
 """
@@ -142,6 +151,11 @@ no_entry() { echo "map delete pinned @PIN@/handoff key $(bytes "$1")$(bytes "$2"
 def probe() -> str:
     """Return the script that says how FRR was started, which decides the layout."""
     return _PRELUDE + _PROBE
+
+
+def monitor() -> str:
+    """Return the command that tells of changes of a switch for as long as somebody listens."""
+    return f"bash -c {shlex.quote(_PRELUDE + _MONITOR)}"
 
 
 def vrf_kind(probed: str) -> str | None:

@@ -79,8 +79,9 @@ class OpenVswitchDriver:
     async def confirm(self) -> None:
         """Do nothing: what was applied stays."""
 
-    def watch(self, lost: Callable[[], None]) -> None:
-        """Have `lost` called whenever a connection that stood is lost."""
+    def watch(self, lost: Callable[[], None], changed: Callable[[], None]) -> None:
+        """Have `lost` called whenever a connection that stood is lost; changes are not told."""
+        del changed
         self._session.lost = lost
 
     async def close(self) -> None:
