@@ -186,7 +186,7 @@ def _bgp(underlay: Underlay, management: ipaddress.IPv4Network | None) -> Tree:
             f"neighbor {link.peer_address} remote-as {link.peer_asn}",
             f"neighbor {link.peer_address} peer-group {PEER_GROUP}",
             f"neighbor {link.peer_address} description {link.peer}",
-            *([f"neighbor {link.peer_address} passive"] if _is_passive(link) else []),
+            *([f"neighbor {link.peer_address} passive"] if _is_passive(underlay, link) else []),
         ]
     prefixes = [ipaddress.IPv4Network(underlay.loopback), *([management] if management else [])]
     activated = f"neighbor {PEER_GROUP} activate"
@@ -196,12 +196,14 @@ def _bgp(underlay: Underlay, management: ipaddress.IPv4Network | None) -> Tree:
     return tree
 
 
-def _is_passive(link: FabricLink) -> bool:
-    """Tell whether this end waits for the other to connect: the lower address does, whatever the switches' roles.
+def _is_passive(underlay: Underlay, link: FabricLink) -> bool:
+    """Tell whether this end waits for the other to connect: that of the lower ASN does, which is the spine's.
 
-    Where both connect at one moment, their connections collide (RFC 4271, 6.8), and FRR may drop both and wait 4 s.
+    Where both connect at one moment, their connections collide (RFC 4271, 6.8), and FRR may drop both and wait 4 s. A
+    bgpd that starts takes no connection for a second; the end that then connects by itself need not wait for its
+    peer's next attempt, and a leaf that starts is missed more than a spine.
     """
-    return link.address.ip < link.peer_address
+    return underlay.asn < link.peer_asn
 
 
 def _bgp_vrf(underlay: Underlay, vrf: Vrf) -> Tree:
