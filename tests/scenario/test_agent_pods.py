@@ -13,9 +13,9 @@ from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.naming import naming
 from weft.agent.cni.pods import Pods
 from weft.agent.cni.request import Call, configuration
-from weft.kubernetes.access import ClusterAccess
 from weft.kubernetes.api import KubernetesApi
 from weft.kubernetes.pod import PodFacts
+from weft.kubernetes.settings import ClusterAccess
 
 STATEFUL = [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "s", "controller": True}]
 OF_KUBELET = {"kubernetes.io/config.seen": "2024-01-01T00:00:00Z", "kubernetes.io/config.source": "api"}

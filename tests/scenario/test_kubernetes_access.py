@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import yaml
 from certificates import Authority
+from click.testing import CliRunner
 from kubernetes_server import FakeKubernetes, Fault, serving
 
-from weft.kubernetes.access import ClusterAccess, described
+from weft.cli.main import weft
+from weft.kubernetes.access import described
 from weft.kubernetes.api import ExpiredError, KubernetesApi
 from weft.kubernetes.objects import NAMESPACES, PODS, STATEFUL_SETS
+from weft.kubernetes.settings import ClusterAccess
 from weft.model.errors import Invalid, Permanent, Transient
 
 
@@ -256,3 +259,14 @@ async def test_the_fake_is_like_a_server_to_a_client_of_its_own(kubernetes: Fake
         break
     assert json.loads(json.dumps((await client.get(Pod, "db-1", namespace="shop")).to_dict()))["kind"] == "Pod"
     await client.close()
+
+
+async def test_the_server_says_what_its_clusters_come_to(kubernetes: FakeKubernetes) -> None:
+    path = kubernetes.kubeconfig()
+    said = CliRunner().invoke(weft, ["server", "--check", "--kubernetes", f"prod={path}"])
+    assert said.output == (f"cluster prod: https://127.0.0.1:{kubernetes.port}, by a token\nthe settings are good\n")
+    for wrong, named in ((f"prod={path}x", "not found"), ("prod", "not NAME=KUBECONFIG"), (f"a/b={path}", "has a /")):
+        said = CliRunner().invoke(weft, ["server", "--check", "--kubernetes", wrong])
+        assert said.exit_code != 0
+        assert isinstance(said.exception, Invalid | SystemExit)
+        assert named in said.output + str(said.exception)

@@ -10,11 +10,11 @@ import pytest
 from kubernetes_server import FakeKubernetes, Fault, Rule, serving
 
 from weft.kubernetes import reflector
-from weft.kubernetes.access import ClusterAccess
 from weft.kubernetes.api import PAGE, KubernetesApi
 from weft.kubernetes.objects import PODS, pod_facts
 from weft.kubernetes.pod import Owner, PodFacts
 from weft.kubernetes.reflector import BACKOFF_S, RELIST_S, SHORTEST_WATCH_S, Reflector
+from weft.kubernetes.settings import ClusterAccess
 
 HERE = "spec.nodeName=node1"
 

@@ -33,6 +33,11 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
         ("db = 5", "$.db"),
         ("token_file = 5", "$.token_file"),
         ("db = ", "is not TOML"),
+        ("[[kubernetes]]", "name"),
+        ('[[kubernetes]]\nname = "a/b"', "'a/b' is empty or has a /"),
+        ('[[kubernetes]]\nname = "a"\n[[kubernetes]]\nname = "a"', "names 'a' twice"),
+        ('[[kubernetes]]\nname = "a"\ncontext = "c"', "context 'c', but no kubeconfig"),
+        ('[[kubernetes]]\nname = "a"\nkubeconfg = "/k"', "kubeconfg"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:

@@ -94,8 +94,8 @@ async def attend(settings: AgentSettings) -> None:
 def _pods(node: str, settings: KubernetesSettings) -> "Pods":
     try:
         from weft.agent.cni.pods import Pods  # noqa: PLC0415 - a Kubernetes client is loaded by those who have one
-        from weft.kubernetes.access import ClusterAccess  # noqa: PLC0415
         from weft.kubernetes.api import KubernetesApi  # noqa: PLC0415
+        from weft.kubernetes.settings import ClusterAccess  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise Invalid(f"[kubernetes] needs {error.name}: install weft[kubernetes]") from None
     access = ClusterAccess(kubeconfig=settings.kubeconfig, context=settings.context)

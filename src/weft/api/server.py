@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import dataclasses
 import gc
+import importlib.util
 import logging
 import signal
 import socket
@@ -33,7 +34,7 @@ from weft.api.settings import ServerSettings
 from weft.api.tls import Tls, tls_files
 from weft.controller.controllers import Controllers
 from weft.controller.nova.client import client_of
-from weft.model.errors import Permanent
+from weft.model.errors import Invalid, Permanent
 from weft.model.inventory import Dialect, Switch
 from weft.store import Engine, Store, open_engine
 from weft.switches.driver import DriverSettings, SwitchDriver, driver_for
@@ -48,6 +49,7 @@ STOP_TIMEOUT_S = 1
 def run(settings: ServerSettings) -> None:
     """Run a server until SIGTERM or SIGINT. Raises Invalid, Conflict or Permanent if it cannot start."""
     _configure_logs()
+    _refuse_clusters_without_client(settings)
     by = authentication(settings)
     files = tls_files(settings)
     tls = None if files is None else Tls(files)
@@ -63,6 +65,11 @@ def run(settings: ServerSettings) -> None:
             _run_several(one, listeners)
     finally:
         listeners.close()
+
+
+def _refuse_clusters_without_client(settings: ServerSettings) -> None:
+    if settings.kubernetes and importlib.util.find_spec("lightkube") is None:
+        raise Invalid("[[kubernetes]] needs a client of Kubernetes: install weft[kubernetes]")
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,9 @@ async def _serve(process: _Process) -> None:
     store = await Store.open(process.engine)
     try:
         nova = None if settings.nova is None else client_of(settings.nova, own_login(settings))
-        controllers = Controllers(store, lambda switch, term: _driver(switch, term, settings), nova=nova)
+        controllers = Controllers(
+            store, lambda switch, term: _driver(switch, term, settings), nova=nova, clusters=settings.kubernetes
+        )
         api = Api(
             store,
             controllers,

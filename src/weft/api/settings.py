@@ -11,6 +11,7 @@ from weft.api.auth.json_web_token import JwtSettings
 from weft.api.auth.keystone import KeystoneSettings
 from weft.api.limits import LimitSettings
 from weft.controller.nova.client import NovaSettings
+from weft.kubernetes.settings import ClusterSettings, cluster_problems
 from weft.model.errors import Invalid
 
 DEFAULT_LISTEN = ("127.0.0.1:9696",)
@@ -44,6 +45,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Issuers of JSON Web Tokens that are trusted; ``[[jwt]]``."""
     nova: NovaSettings | None = None
     """Who is told when instances' ports are up; ``[nova]``. None: nobody."""
+    kubernetes: tuple[ClusterSettings, ...] = ()
+    """Clusters whose containers' ports may be held until their objects are gone; ``[[kubernetes]]``."""
     limits: LimitSettings = LimitSettings()
     """How much the server takes on; ``[limits]``."""
     switch_key: Path | None = None
@@ -73,9 +76,12 @@ def load_settings(config: Path | None, flags: Mapping[str, object]) -> ServerSet
     given = {key: value for key, value in flags.items() if value not in (None, (), "")}
     source = f"{config}" if config else "the flags"
     try:
-        return msgspec.convert({**written, **given}, ServerSettings, dec_hook=_path)
+        settings = msgspec.convert({**written, **given}, ServerSettings, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise Invalid(f"{source}: {error}") from None
+    if problems := cluster_problems(settings.kubernetes):
+        raise Invalid(f"{source}: {'; '.join(problems)}")
+    return settings
 
 
 def _path(kind: type, value: object) -> Path:

@@ -1,8 +1,14 @@
 """`weft server`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from weft.model.errors import Invalid
+
+if TYPE_CHECKING:
+    from weft.kubernetes.settings import ClusterSettings
 
 
 @click.command()
@@ -25,8 +31,15 @@ import click
 @click.option("--eapi-password-file", metavar="PATH", help="The password of `eapi_user` on switches that run EOS.")
 @click.option("--eapi-ca", metavar="PATH", help="Authorities of those switches' certificates.")
 @click.option("--controllers/--no-controllers", default=None, help="Whether the controllers may run here, too.")
+@click.option(
+    "--kubernetes",
+    multiple=True,
+    metavar="NAME=KUBECONFIG",
+    help="A cluster whose deleted objects let go of their ports; repeatable. More of it: [[kubernetes]] in the file.",
+)
+@click.option("--check", is_flag=True, help="Say what the settings come to, and end.")
 @click.option("--project", metavar="NAME", help="Owner of what is created by a request that names no tenant.")
-def server(config: Path | None, **flags: object) -> None:
+def server(config: Path | None, check: bool, kubernetes: tuple[str, ...], **flags: object) -> None:
     """Run the server: the API and the controllers, until it is told to stop.
 
     Without --token-file, or another credential in the file of --config, it listens on loopback and unix sockets only,
@@ -35,4 +48,24 @@ def server(config: Path | None, **flags: object) -> None:
     from weft.api.server import run  # noqa: PLC0415 - a command that does not serve need not load a server
     from weft.api.settings import load_settings  # noqa: PLC0415
 
-    run(load_settings(config, flags))
+    settings = load_settings(config, flags | {"kubernetes": [_cluster(each) for each in kubernetes] or None})
+    if check:
+        _say_clusters(settings.kubernetes)
+    else:
+        run(settings)
+
+
+def _cluster(text: str) -> dict[str, str]:
+    name, separator, kubeconfig = text.partition("=")
+    if not (name and separator and kubeconfig):
+        raise Invalid(f"--kubernetes '{text}' is not NAME=KUBECONFIG")
+    return {"name": name, "kubeconfig": kubeconfig}
+
+
+def _say_clusters(clusters: "tuple[ClusterSettings, ...]") -> None:
+    """Say how each cluster is reached; only files are read. Raises Invalid for the first that cannot be."""
+    if clusters:
+        from weft.kubernetes.access import described  # noqa: PLC0415 - it loads a client of Kubernetes
+    for each in clusters:
+        click.echo(f"cluster {each.name}: {described(each)}")
+    click.echo("the settings are good")

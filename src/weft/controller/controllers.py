@@ -1,7 +1,8 @@
 """All controllers of a server: they run in the process that leads, and only there."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from weft.controller.addresses import AddressKeeper
 from weft.controller.fabric import FabricController
@@ -12,11 +13,15 @@ from weft.controller.stuck import StuckPorts
 from weft.fabric.limits import Usage
 from weft.fabric.planned import PlannedSwitch
 from weft.fabric.rollout import Order, Rollout
+from weft.kubernetes.settings import ClusterSettings
 from weft.model.errors import Transient
 from weft.model.ids import SwitchName
 from weft.model.inventory import Switch
 from weft.store import Store
 from weft.switches.driver import SwitchDriver
+
+if TYPE_CHECKING:
+    from weft.controller.orchestrator import WorkloadObjects
 
 WHAT = "controllers"
 """The name of their lease."""
@@ -26,12 +31,18 @@ class Controllers:
     """The controllers of this process; `run` them."""
 
     def __init__(
-        self, store: Store, drivers: Callable[[Switch, int], SwitchDriver], *, nova: NovaClient | None = None
+        self,
+        store: Store,
+        drivers: Callable[[Switch, int], SwitchDriver],
+        *,
+        nova: NovaClient | None = None,
+        clusters: Sequence[ClusterSettings] = (),
     ) -> None:
         """`drivers` makes the driver of a switch for a term of leadership; `nova` None: there is none to be told of its
-        instances' ports."""
+        instances' ports; `clusters` are those whose objects ports are held for."""
         self._store = store
         self._nova = nova
+        self._clusters = clusters
         self._drivers = drivers
         self._leadership = Leadership(store, WHAT)
         self._fabric: FabricController | None = None
@@ -69,5 +80,14 @@ class Controllers:
                 tasks.create_task(AddressKeeper(self._store).run(), name="addresses")
                 if self._nova is not None:
                     tasks.create_task(NovaEvents(self._store, self._nova).run(), name="nova")
+                for cluster in self._clusters:
+                    tasks.create_task(_objects_of(self._store, cluster).run(), name=f"kubernetes-{cluster.name}")
         finally:
             self._fabric = None
+
+
+def _objects_of(store: Store, cluster: ClusterSettings) -> "WorkloadObjects":
+    from weft.controller.orchestrator import WorkloadObjects  # noqa: PLC0415 - who has no cluster loads no client
+    from weft.kubernetes.api import KubernetesApi  # noqa: PLC0415
+
+    return WorkloadObjects(store, cluster, KubernetesApi(cluster))

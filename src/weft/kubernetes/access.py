@@ -15,6 +15,7 @@ from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfi
 from lightkube.config.models import NameValue, User
 from lightkube.core.exceptions import ConfigError
 
+from weft.kubernetes.settings import ClusterAccess
 from weft.model.errors import Invalid
 
 CONNECT_TIMEOUT_S = 5.0
@@ -22,20 +23,6 @@ TIMEOUT_S = 10.0
 EXEC_V1, EXEC_V1BETA1 = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
 EXEC_INFO = "KUBERNETES_EXEC_INFO"
 """Where a credential plugin reads in which version it is to answer."""
-
-
-class ClusterAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where an API server is described."""
-
-    kubeconfig: str | None = None
-    """A kubeconfig file; None: the service account of the pod that this runs in."""
-    context: str | None = None
-    """Of the kubeconfig; None: its current one."""
-
-    def __str__(self) -> str:
-        if self.kubeconfig is None:
-            return "the pod's service account"
-        return self.kubeconfig if self.context is None else f"context '{self.context}' of {self.kubeconfig}"
 
 
 def configuration(access: ClusterAccess, service_account: str = SERVICE_ACCOUNT) -> SingleConfig:

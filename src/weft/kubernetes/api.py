@@ -15,8 +15,9 @@ import msgspec
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 from lightkube.core.exceptions import ConfigError
 
-from weft.kubernetes.access import TIMEOUT_S, ClusterAccess, connect
+from weft.kubernetes.access import TIMEOUT_S, connect
 from weft.kubernetes.objects import Event, Object, ObjectList, Resource, Status
+from weft.kubernetes.settings import ClusterAccess
 from weft.model.errors import Permanent, Transient
 
 PAGE = 500
@@ -78,7 +79,22 @@ class KubernetesApi:
         if after is None:
             query["resourceVersion"] = resource_version
         body = await self._get(resource.path(namespace), query, accept=_PARTIAL.format("List"))
-        return _decoded(body, ObjectList)
+        found = _decoded(body, ObjectList)
+        if not found.metadata.resource_version:
+            # Something before the API answers, and what it says is not that there is nothing.
+            raise Transient("the API server sends a list without a resourceVersion", retry_after_s=RETRY_AFTER_S)
+        return found
+
+    async def whole(self, resource: Resource, *, namespace: str | None = None) -> list[Object]:
+        """Return all objects as they are at one moment, now: the whole list, or the failure of a piece of it."""
+        found: list[Object] = []
+        after: str | None = None
+        while True:
+            page = await self.page(resource, namespace=namespace, after=after)
+            found += page.items or ()
+            after = page.metadata.continue_ or None
+            if after is None:
+                return found
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """Return one object as it is now; None if there is none. Raises as `page` does."""

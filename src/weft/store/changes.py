@@ -50,6 +50,8 @@ class Kind(StrEnum):
     """A workload's port whose container is gone, and until when; its id is the port's, its name ``UNTIL``."""
     MISSING_WORKLOAD = "missing_workload"
     """A workload's port that its node's agent has not; its id is the port's, its parent the node."""
+    CLUSTER = "cluster"
+    """Which Kubernetes cluster has a name; its id is that."""
     KEPT_ANSWER = "kept_answer"
     """The answer to a request that may come again."""
     OPERATION = "operation"
