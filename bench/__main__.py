@@ -1,36 +1,44 @@
-"""`python -m bench [fabric] [lab] [spawn] [binds] [faults] [service]`: all measurements if none is named.
+"""`python -m bench [fabric] [lab] [spawn] [binds] [faults] [service] [pods]`: all measurements if none is named.
+
+`pods:600` has pods come and go for ten minutes.
 
 Exits with 1 if a target is missed.
 """
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from bench import binds, fabric, faults, lab, service, spawn
+from bench import binds, fabric, faults, lab, pods, service, spawn
 from bench.report import Figure, print_figures
 
 INVENTORY = Path(__file__).parent.parent / "examples" / "small-dc.toml"
-MEASUREMENTS = {
+MEASUREMENTS: Mapping[str, Callable[[Path], Awaitable[list[Figure]]]] = {
     "fabric": fabric.measure,
     "lab": lab.measure,
     "spawn": spawn.measure,
     "binds": binds.measure,
     "faults": faults.measure,
     "service": service.measure,
+    "pods": pods.measure,
 }
 
 
 async def main(names: list[str]) -> int:
     """Make the named measurements and print their figures together."""
-    unknown = set(names) - set(MEASUREMENTS)
+    wanted = [name.partition(":") for name in names] or [(name, "", "") for name in MEASUREMENTS]
+    unknown = {name for name, _, _ in wanted} - set(MEASUREMENTS)
     if unknown:
         print(f"no measurement is named {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}")
         return 2
     figures: list[Figure] = []
-    for name in names or MEASUREMENTS:
+    for name, _, seconds in wanted:
         print(f"{name}:")
-        figures += await MEASUREMENTS[name](INVENTORY)
+        if seconds and name == "pods":
+            figures += await pods.measure(INVENTORY, churn_s=float(seconds))
+        else:
+            figures += await MEASUREMENTS[name](INVENTORY)
     print()
     print_figures(figures)
     return 0 if all(figure.reached for figure in figures) else 1

@@ -10,20 +10,16 @@ import asyncio
 import json
 import os
 import random
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.load import Tally, as_fast_as_possible, at_a_rate, request
 from bench.postgres import postgres
+from bench.process import WEFT, serving
 from bench.report import Figure
 from bench.writer import bare_rows_per_s
 
@@ -37,7 +33,6 @@ OFFERED_PER_S = 1_800
 OFFERED_S = 8
 CONNECTIONS = 64
 MANY_CONNECTIONS = 1_000
-START_TIMEOUT_S = 30.0
 NODES = ("node1", "node2", "node3")
 
 
@@ -88,10 +83,9 @@ POSTGRESQL = Targets(engine="PostgreSQL", bulk=15_000, shows=5000)
 
 async def _engine(targets: Targets, url: str, inventory: Path, limits: Limits) -> list[Figure]:
     """Measure one engine; `targets` names it."""
-    weft = Path(sys.executable).with_name("weft")
     processes = str(os.cpu_count())
-    with _server(weft, "server", "--no-controllers", "--processes", processes, "--db", url) as port:
-        service = _Service(port)
+    with serving(WEFT, "server", "--no-controllers", "--processes", processes, "--db", url) as server:
+        service = _Service(server.port)
         await service.prepare(inventory)
         made = await service.create(CREATES)
         shown = await service.show(SHOWS)
@@ -198,36 +192,8 @@ class _Service:
 
 
 async def _canned() -> float:
-    with _server(sys.executable, "-m", "bench.canned") as port:
-        tally = await as_fast_as_possible(port, CONNECTIONS, iter([request("POST", "/v2.0/ports", b"{}")] * SHOWS))
+    with serving(sys.executable, "-m", "bench.canned") as server:
+        tally = await as_fast_as_possible(
+            server.port, CONNECTIONS, iter([request("POST", "/v2.0/ports", b"{}")] * SHOWS)
+        )
     return tally.rate
-
-
-@contextmanager
-def _server(*command: str | Path) -> Iterator[int]:
-    """Run a server process within the context; it is told with --listen where."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    with ExitStack() as stack:
-        log = stack.enter_context(tempfile.TemporaryFile())
-        process = subprocess.Popen([*command, "--listen", f"127.0.0.1:{port}"], stdout=log, stderr=log)
-        try:
-            _await(process, port)
-            yield port
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=START_TIMEOUT_S)
-
-
-def _await(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the server does not start") from None
-            time.sleep(0.05)
-        else:
-            return

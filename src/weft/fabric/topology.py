@@ -81,6 +81,10 @@ class Topology:
             node: tuple(dict.fromkeys(link.leaf for link in links)) for node, links in self._by_node.items()
         }
         self._domain = self._domains()
+        in_domain: dict[str, list[NodeName]] = defaultdict(list)
+        for node in sorted(self._by_node):
+            in_domain[self._domain[self._by_node[node][0].leaf]].append(node)
+        self._in_domain = {domain: tuple(nodes) for domain, nodes in in_domain.items()}
         self._exits = exits_by_switch(inventory.exits)
 
     def leaf_links(self, node: NodeName) -> tuple[NodeLink, ...]:
@@ -120,6 +124,10 @@ class Topology:
         """
         links = self._by_node.get(node)
         return self._domain[links[0].leaf] if links else None
+
+    def nodes_in(self, domain: str) -> tuple[NodeName, ...]:
+        """Return the nodes whose leaves are of a VLAN domain."""
+        return self._in_domain.get(domain, ())
 
     def in_vlan_part(self, node: NodeName) -> bool:
         """Tell whether a node hangs on switches of a three-layer VLAN part."""

@@ -1,7 +1,10 @@
 """Where a port may be, and what its leaves need for it: who owes what on a node, and the VLAN of a network there."""
 
+from collections.abc import Iterator
+
 import msgspec
 
+from weft.fabric.topology import Topology
 from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, NodeName, Vlan
 from weft.model.intent import LeafVlan, Network, Realizer
@@ -105,7 +108,7 @@ def let_go_of_vlan(tx: Transaction, node: NodeName, network_id: NetworkId) -> No
     domain = tx.topology().vlan_domain(node)
     if tx.topology().in_vlan_part(node):
         return  # there it is the network's own for as long as the network is: weft.intent.provider_vlans
-    if domain is None or any(_tags(tx, other, network_id, domain) for other in tx.bound_nodes(network_id)):
+    if domain is None or any(_tags(tx, each, network_id, domain) for each in _first(node, tx.topology(), domain)):
         return
     held = tx.leaf_vlan(domain, network_id)
     if held is not None and held.released_at is None:
@@ -135,9 +138,15 @@ def _tagged_domain(snapshot: Snapshot, node: NodeName) -> str | None:
     return topology.vlan_domain(node)
 
 
+def _first(node: NodeName, topology: Topology, domain: str) -> Iterator[NodeName]:
+    """Yield the nodes of a VLAN domain, one of them first: where a port has been, others of its network are likely."""
+    yield node
+    yield from (each for each in topology.nodes_in(domain) if each != node)
+
+
 def _tags(tx: Transaction, node: NodeName, network_id: NetworkId, domain: str) -> bool:
-    """Tell whether a node that has bindings of a network has it by its VLAN of a domain."""
-    if tx.topology().vlan_domain(node) != domain:
+    """Tell whether a node of a VLAN domain has bindings of a network, and has it by its VLAN there."""
+    if not tx.is_bound(node, network_id):
         return False
     if _tagged_domain(tx, node) == domain:
         return True

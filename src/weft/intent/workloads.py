@@ -19,7 +19,7 @@ from weft.model import steps
 from weft.model.addresses import parse_address, parse_mac
 from weft.model.errors import Conflict, Forbidden, Invalid, NotFound
 from weft.model.ids import NetworkId, NodeName, PortId
-from weft.model.intent import Binding, HistoryEntry
+from weft.model.intent import Binding, HistoryEntry, Network
 from weft.model.retention import Until, parse_retention
 from weft.ports.machine import State
 from weft.protocol.workload import WarmOrder, Workload, WorkloadClaim, WorkloadRelease, WorkloadRequest
@@ -208,6 +208,9 @@ def _check_project(tx: Transaction, node: NodeName, project: str, *, default: st
 def _network(tx: Transaction, project: str, asked: str | None) -> NetworkId:
     if asked is None:
         return NetworkId("")
+    called = tx.made(("networks called", asked), lambda: _called(tx, asked))
+    if len(called) == 1 and (called[0].project_id == project or called[0].shared):
+        return called[0].id
     visible = list(usable_networks(tx, project))
     found = [each.id for each in visible if asked in {each.id, each.name}]
     if len(found) != 1:
@@ -216,6 +219,10 @@ def _network(tx: Transaction, project: str, asked: str | None) -> NetworkId:
         message = f"{how} called '{asked}' in project '{project}'; it has {known}"
         raise NotFound(message, kind="NetworkNotFound")
     return found[0]
+
+
+def _called(tx: Transaction, name: str) -> list[Network]:
+    return [each for each in tx.networks() if name in {each.id, each.name}]
 
 
 def _workload(snapshot: Snapshot, view: PortView) -> Workload:

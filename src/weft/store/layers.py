@@ -12,6 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from weft.store.schema import records
+
 Row = dict[str, Any]
 Key = tuple[Any, ...]
 
@@ -39,6 +41,8 @@ class Layer:
         """The columns that have changed, of updates that change but some: an index that is left alone costs nothing."""
         self.dirty: set[sa.Table] = set()
         """The tables that there may be rows of."""
+        self.kinds: set[str] = set()
+        """Of the table whose rows are of many kinds: the kinds that there may be rows of."""
 
     def find(self, table: sa.Table, key: Key) -> Row | Unknown | None:
         """Return a row, None if it is deleted, UNKNOWN if the layer below must be asked."""
@@ -52,7 +56,7 @@ class Layer:
 
     def insert(self, table: sa.Table, key: Key, row: Row) -> None:
         """Add a row that is not there."""
-        self.dirty.add(table)
+        self._touch(table, key)
         self.inserts[table][key] = row
 
     def append(self, table: sa.Table, row: Row) -> None:
@@ -62,7 +66,7 @@ class Layer:
 
     def update(self, table: sa.Table, key: Key, row: Row, columns: frozenset[str] | None = None) -> None:
         """Replace a row that is there, of which these `columns` have changed; None: perhaps all."""
-        self.dirty.add(table)
+        self._touch(table, key)
         inserted = self.inserts.get(table)
         if inserted is not None and key in inserted:
             inserted[key] = row
@@ -76,7 +80,7 @@ class Layer:
 
     def delete(self, table: sa.Table, key: Key) -> None:
         """Remove a row, if it is there."""
-        self.dirty.add(table)
+        self._touch(table, key)
         for rows in (self.inserts, self.updates):
             if table in rows:
                 rows[table].pop(key, None)
@@ -85,6 +89,7 @@ class Layer:
     def merge(self, above: "Layer") -> None:
         """Take in the layer that lies upon this one."""
         self.dirty |= above.dirty
+        self.kinds |= above.kinds
         for table, keys in above.deletes.items():
             for key in keys:
                 self.delete(table, key)
@@ -101,6 +106,12 @@ class Layer:
         self.deletes.clear()
         self.columns.clear()
         self.dirty.clear()
+        self.kinds.clear()
+
+    def _touch(self, table: sa.Table, key: Key) -> None:
+        self.dirty.add(table)
+        if table is records:
+            self.kinds.add(key[0])
 
     def puts(self) -> Iterator[tuple[sa.Table, list[Row], frozenset[str] | None]]:
         """Yield the rows to write, alike ones together: those to replace, with what of them; then new ones (None)."""

@@ -4,7 +4,7 @@ What is written goes into a layer of the piece's own. A read by primary key look
 of a table that has rows waiting writes them first, behind a mark that the piece's failure goes back to.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ log = structlog.get_logger()
 HISTORY_KEPT = 500
 """Entries of a port's history that are kept at least; a port that flaps forgets how it began."""
 _NOT_MADE: Any = object()
+_RECORDS = frozenset({t.records})
 
 
 class Piece(Snapshot):
@@ -115,7 +116,7 @@ class Piece(Snapshot):
         tables = tables_of(statement)
         if t.history in tables:
             self._write_history()
-        if not tables.isdisjoint(self._layer.dirty) or not tables.isdisjoint(self._group.layer.dirty):
+        if self._is_waiting(tables, parameters):
             self._settle()
         if not tables or not tables <= CACHED or len(tables) > 1:
             return super().run(statement, **parameters)
@@ -180,6 +181,14 @@ class Piece(Snapshot):
                 kept.clear()
             found = kept[key] = make()
         return found
+
+    def _is_waiting(self, tables: frozenset[sa.Table], parameters: Mapping[str, Any]) -> bool:
+        """Tell whether rows that a query may be about are not in the database yet."""
+        mine, of_group = self._layer, self._group.layer
+        if tables.isdisjoint(mine.dirty) and tables.isdisjoint(of_group.dirty):
+            return False
+        kind = parameters.get("kind")
+        return kind is None or tables != _RECORDS or kind in mine.kinds or kind in of_group.kinds
 
     def _settle(self) -> None:
         """Write what waits, so that any query sees it."""

@@ -21,6 +21,7 @@ from weft.store.codec import encode
 from weft.store.layers import Row
 from weft.store.piece import HISTORY_KEPT, Piece
 from weft.store.serials import BLOCK, Serials
+from weft.store.snapshot import Snapshot
 from weft.store.taken import address_in_use, mac_in_use
 from weft.store.views import PortView, SwitchStatus
 
@@ -187,6 +188,19 @@ class Transaction(Piece):
         for epoch, node in new - old:
             row = {"port_id": view.port.id, "epoch": epoch, "node": node, "network_id": view.port.network_id}
             self._put(t.bindings, row, fresh=True)
+
+    def is_bound(self, node: NodeName, network_id: NetworkId) -> bool:
+        """Tell whether any binding of a network is on a node, draining ones included.
+
+        Of a network with many ports on the node, a look at a few of its bindings tells, and nothing need be written.
+        """
+        deleted = [layer.deletes.get(t.bindings, {}) for layer in (self._layer, self._group.layer)]
+        some = Snapshot.run(self, _BOUND_ON, node=node, network_id=network_id, page=LOOKED_AT).fetchall()
+        if any(all(tuple(key) not in keys for keys in deleted) for key in some):
+            return True
+        if len(some) < LOOKED_AT and t.bindings not in self._layer.dirty | self._group.layer.dirty:
+            return False
+        return bool(self.run(_BOUND_ON, node=node, network_id=network_id, page=1).fetchall())
 
     # --- objects of the many kinds that need no table of their own
 
@@ -357,6 +371,9 @@ class Transaction(Piece):
         self._put(table, row)
 
 
+LOOKED_AT = 8
+"""Bindings of a network on a node that are looked at, to find one that nobody is about to delete."""
+
 _ALWAYS_CHANGED = frozenset({"body", "life"})
 _NAMED = ("name", "mac", "device_id", "project_id", "network_id")
 
@@ -381,6 +398,13 @@ def _carried_alike(a: Port, b: Port) -> bool:
     return a == msgspec.structs.replace(b, revision_number=a.revision_number, updated_at=a.updated_at)
 
 
+_BOUND_ON = (
+    sa.select(t.bindings.c.port_id, t.bindings.c.epoch)
+    .where(t.bindings.c.node == sa.bindparam("node"), t.bindings.c.network_id == sa.bindparam("network_id"))
+    .order_by(t.bindings.c.port_id.desc())  # the oldest are the likeliest to go
+    .limit(sa.bindparam("page"))
+    .offset(sa.literal_column("0"))
+)
 _RESTING_OF = sa.select(t.resting_ips.c.network_id, t.resting_ips.c.address).where(
     t.resting_ips.c.subnet_id == sa.bindparam("subnet_id")
 )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from weft.api.access import Access
 from weft.api.agents import Agents
 from weft.api.answers import JsonAnswer, read_json, status_of
+from weft.api.native.workload_queue import WorkloadQueue
 from weft.api.routing import Operation
 from weft.intent.workload_presence import Comparison, compare, settle
 from weft.intent.workload_release import release_lost
@@ -48,6 +50,7 @@ class WorkloadPages:
         self._project = project
         self._agents = agents
         self._clock = clock
+        self._queue = WorkloadQueue()
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
@@ -78,7 +81,8 @@ class WorkloadPages:
         if not 1 <= asked.count <= MAX_WARM:
             raise Invalid(f"count {asked.count} is not possible: ask for 1 to {MAX_WARM} ports at once")
         make = partial(warm, node=node, asked=asked, project_id=self._project)
-        made = await self._each(make for _ in range(asked.count))
+        async with self._queue.turn(node, asked.count):
+            made = await self._each(make for _ in range(asked.count))
         workloads = tuple(each for each in made if isinstance(each, Workload))
         for each in made:
             if isinstance(each, WeftError) and not workloads:
@@ -92,15 +96,17 @@ class WorkloadPages:
         if count > MAX_BATCH:
             raise Invalid(f"{count} items at once are too many: send at most {MAX_BATCH}")
         project = self._project
-        released, claimed, attached = await asyncio.gather(
-            self._each(partial(release, node=node, asked=each, project_id=project) for each in asked.release),
-            self._each(partial(claim, node=node, asked=each, project_id=project) for each in asked.claim),
-            self._each(partial(attach, node=node, asked=each, project_id=project) for each in asked.attach),
-        )
+        works: list[Callable[[Transaction], Workload | bool]] = [
+            *(partial(release, node=node, asked=each, project_id=project) for each in asked.release),
+            *(partial(claim, node=node, asked=each, project_id=project) for each in asked.claim),
+            *(partial(attach, node=node, asked=each, project_id=project) for each in asked.attach),
+        ]
+        async with self._queue.turn(node, count):
+            done = iter([_outcome(each) for each in await self._each(works)])
         outcomes = WorkloadOutcomes(
-            attach=tuple(map(_outcome, attached)),
-            claim=tuple(map(_outcome, claimed)),
-            release=tuple(map(_outcome, released)),
+            release=tuple(islice(done, len(asked.release))),
+            claim=tuple(islice(done, len(asked.claim))),
+            attach=tuple(done),
         )
         return JsonAnswer(outcomes)
 
@@ -155,7 +161,8 @@ class WorkloadPages:
 
     async def _each(self, works: Iterable[Callable[[Transaction], T]]) -> list[T | WeftError]:
         """Do pieces of work that are independent of each other in as few commits as may be."""
-        return list(await asyncio.gather(*(self._one(work) for work in works)))
+        each = [self._one(work) for work in works]
+        return [await each[0]] if len(each) == 1 else list(await asyncio.gather(*each))
 
     async def _one(self, work: Callable[[Transaction], T]) -> T | WeftError:
         try:
