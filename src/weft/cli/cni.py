@@ -20,6 +20,7 @@ VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
             "weft cni install --network pods --cluster prod",
             "On a node whose agent has a `cni_socket`: plugin and conflist.",
         ),
+        ("weft cni check --ask", "Then: is all there that a pod needs, and may the agent follow the cluster?"),
     ),
 )
 def cni() -> None:
@@ -51,6 +52,8 @@ def install(
     """Write the plugin, and the configuration by which a container runtime calls it."""
     if bool(network) == bool(labels):
         raise click.UsageError("say which network containers are in: --network NAME, or --label KEY=VALUE")
+    if "/" in cluster:
+        raise Invalid(f"--cluster '{cluster}' has a /, which parts the names of its workloads: cluster/namespace/pod")
     chosen = dict(pair.partition("=")[::2] for pair in labels)
     if any("=" not in pair for pair in labels):
         raise Invalid("a label is KEY=VALUE")
@@ -69,6 +72,27 @@ def install(
         raise Permanent(f"cannot write {error.filename}: {error.strerror}") from None
     kind = "compiled" if source == COMPILED else "in Python: without a C compiler, each call takes 5 ms more"
     click.echo(f"{bin_dir / 'weft-cni'} ({kind}) and {conf_dir / f'10-{name}.conflist'} are in place")
+
+
+@cni.command()
+@click.option("--config", type=click.Path(path_type=Path), default="/etc/weft/agent.toml", show_default=True)
+@click.option("--bin-dir", type=click.Path(path_type=Path), default="/opt/cni/bin", show_default=True)
+@click.option("--conf-dir", type=click.Path(path_type=Path), default="/etc/cni/net.d", show_default=True)
+@click.option("--before-agent", is_flag=True, help="The agent need not run yet.")
+@click.option("--ask", is_flag=True, help="Ask the cluster's API server, too, for what the agent asks for.")
+def check(*, config: Path, bin_dir: Path, conf_dir: Path, before_agent: bool, ask: bool) -> None:
+    """Say what of a node's settings, plugin and configuration would keep its containers from getting ports.
+
+    It reads files and knocks at the agent's socket; it changes nothing. The exit status is 1 if anything is wrong.
+    """
+    from weft.cli.cni_check import findings  # noqa: PLC0415 - only this command needs the agent's settings
+
+    good = True
+    for is_good, text in findings(config, bin_dir, conf_dir, before_agent=before_agent, ask=ask):
+        good = good and is_good
+        click.echo(f"{'ok   ' if is_good else 'wrong'}  {text}")
+    if not good:
+        raise SystemExit(1)
 
 
 def _replace(path: Path, content: bytes, mode: int) -> None:
