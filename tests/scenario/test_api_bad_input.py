@@ -18,7 +18,7 @@ async def server(tmp_path: Path) -> AsyncIterator[ApiServer]:
 
 
 MALFORMED = [
-    (b"", "the body is not JSON"),
+    (b"", "the request has no body: send a JSON object"),
     (b"{", "the body is not JSON"),
     (b"nonsense", "the body is not JSON"),
     (b"\xff\xfe", "the body is not JSON"),

@@ -1,14 +1,17 @@
 """`weft plan` and `weft ipam` against the real API on a real store."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from api_server import ApiServer, api_server
+from click.testing import CliRunner
 from structlog.testing import capture_logs
 from test_cli_server import Typed, typed
 
+from weft.cli.main import weft
 from weft.model.errors import Conflict, Invalid, NotFound
 
 __all__ = ["typed"]
@@ -43,6 +46,23 @@ async def test_a_plan_is_made_shown_and_changed(typed: Typed) -> None:
         await typed("plan", "free", "192.168.0.0/16")
 
 
+async def test_owners_are_named_as_people_name_them(typed: Typed) -> None:
+    assert "nothing is delegated" in await typed("plan", "show")
+    await typed("plan", "delegate", "10.0.0.0/8", "global")
+    await typed("network", "create", "web")
+    await typed("router", "create", "red")
+    made = await typed("plan", "delegate", "10.1.0.0/16", "network:web")
+    network = json.loads(await typed("network", "show", "web", "--json"))["id"]
+    assert f"network:{network}" in made
+    assert "65536\n" in made, "whole addresses"
+    router = json.loads(await typed("router", "show", "red", "--json"))["id"]
+    assert f"router:{router}" in await typed("plan", "move", "10.1.0.0/16", "--to", "router:red")
+    with pytest.raises(NotFound, match="no network has the name or id 'nosuch'"):
+        await typed("plan", "delegate", "10.2.0.0/16", "network:nosuch")
+    result = await asyncio.to_thread(CliRunner().invoke, weft, ["plan", "move", "10.1.0.0/16"])
+    assert (result.exit_code, "say where it goes" in result.output) == (2, True)
+
+
 async def test_a_plan_is_imported(typed: Typed, tmp_path: Path) -> None:
     file = tmp_path / "plan.csv"
     file.write_text("prefix,owner\n10.0.0.0/8,global\n10.1.0.0/16,site:private\n")
@@ -52,6 +72,9 @@ async def test_a_plan_is_imported(typed: Typed, tmp_path: Path) -> None:
     other.write_text(json.dumps([{"prefix": "10.1.0.0/24", "site": {"slug": "private"}}, {"prefix": "11.0.0.0/8"}]))
     with pytest.raises(Conflict, match="nothing was imported"):
         await typed("plan", "import", str(other))
+    assert len(json.loads(await typed("plan", "show", "--json"))) == 2
+    said = await asyncio.to_thread(CliRunner().invoke, weft, ["plan", "import", str(other)])
+    assert "1 prefixes would be imported, 0 there already, 1 conflicts" in said.output
     assert "1 prefixes imported" in await typed("plan", "import", str(other), "--skip-conflicts")
     with pytest.raises(Invalid, match="cannot read"):
         await typed("plan", "import", str(tmp_path / "none.csv"))

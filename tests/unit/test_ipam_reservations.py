@@ -56,6 +56,7 @@ def test_the_open_ranges_are_the_pools_without_the_reserved_addresses(wanted: li
         (reservation("10.0.0.5", "10.0.0.9", port_name="web"), Invalid, "a name keeps one address"),
         (reservation("10.0.0.45", "10.0.0.60"), Conflict, "overlaps 10.0.0.40-10.0.0.50, which is reserved: printers"),
         (reservation("10.0.0.7", port_name="db", project_id="p"), Conflict, "has 10.0.0.6 kept for it"),
+        (reservation("10.0.0.2", "10.0.0.9"), Conflict, "overlaps 10.0.0.6, which is reserved: for port 'db'"),
     ],
 )
 def test_a_reservation_that_cannot_be(new: Reservation, error: type[WeftError], message: str) -> None:

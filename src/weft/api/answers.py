@@ -139,6 +139,8 @@ async def read_json(request: Request, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         raise Invalid(f"the body is not as it should be: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if not body:
+            raise Invalid("the request has no body: send a JSON object, {} if there is nothing to say") from None
         raise Invalid(f"the body is not JSON: {error}") from None
     except RecursionError:
         raise Invalid("the body is nested too deeply") from None

@@ -30,8 +30,9 @@ prefix_argument = click.argument("prefix", metavar="PREFIX|ID")
 def plan() -> None:
     """The address plan: prefixes, each delegated to one owner; overlap is refused when it is planned.
 
-    An owner is global, site:NAME, project:ID, router:ID, network:ID, or reserved. A subnet has to lie in what is
-    delegated to its network, else to its project, else to its site, if anything is; and then it is in the plan.
+    An owner is global, site:NAME, project:ID, router:NAME, network:NAME (or their ids), or reserved. A subnet has to
+    lie in what is delegated to its network, else to its project, else to its site, if anything is; and then it is in
+    the plan.
     """
 
 
@@ -44,6 +45,8 @@ def show(client: Client, output: Output, domain: str | None) -> None:
     if output.as_json:
         output.json(found)
         return
+    if not found:
+        output.line("nothing is delegated: subnets are free to be anywhere; `weft plan delegate` begins a plan")
     for name in dict.fromkeys(each["domain"] for each in found):
         output.heading(f"isolated domain {name}" if name else "routed")
         rows = [each for each in found if each["domain"] == name]
@@ -68,13 +71,14 @@ def delegate(
     domain: str,
     **given: object,
 ) -> None:
-    """Delegate a prefix, or a length of free space, to an owner."""
+    """Delegate a prefix, or a length of free space, to an owner, such as site:private, project:red or network:web."""
     cidr, owner = _prefix_and_owner(prefix_and_owner)
+    owner = _owner(client, owner)
     above = None if under is None else _find(client, under, domain)
     order = attributes(
         owner=owner, cidr=cidr, under=above and above["id"], prefixlen=length, domain=domain or None, **given
     )
-    print_object(output, client.send(ipam.delegate(order)))
+    _print(output, client.send(ipam.delegate(order)))
 
 
 @plan.command()
@@ -85,7 +89,7 @@ def delegate(
 def resize(client: Client, output: Output, prefix: str, new: str, domain: str) -> None:
     """Grow or shrink a prefix around what lies in it."""
     id_ = _find(client, prefix, domain)["id"]
-    print_object(output, client.send(ipam.change_prefix(id_, "resize", {"cidr": new})))
+    _print(output, client.send(ipam.change_prefix(id_, "resize", {"cidr": new})))
 
 
 @plan.command()
@@ -96,8 +100,11 @@ def resize(client: Client, output: Output, prefix: str, new: str, domain: str) -
 @asks_server
 def move(client: Client, output: Output, *, prefix: str, owner: str | None, to_domain: str | None, domain: str) -> None:
     """Give a prefix to another owner, or take it to another routing domain."""
+    if owner is None and to_domain is None:
+        raise click.UsageError("say where it goes: --to OWNER, --to-domain DOMAIN, or both")
     id_ = _find(client, prefix, domain)["id"]
-    print_object(output, client.send(ipam.change_prefix(id_, "move", attributes(owner=owner, domain=to_domain))))
+    order = attributes(owner=None if owner is None else _owner(client, owner), domain=to_domain)
+    _print(output, client.send(ipam.change_prefix(id_, "move", order)))
 
 
 @plan.command()
@@ -131,7 +138,8 @@ def take_over(
         "skip_conflicts": skip_conflicts,
     }
     report = client.send(ipam.import_plan({**order, "dry_run": True}))
-    if not dry_run and (skip_conflicts or not report["problems"]):
+    done = not dry_run and (skip_conflicts or not report["problems"])
+    if done:
         report = client.send(ipam.import_plan(order))
     if output.as_json:
         output.json(report)
@@ -139,7 +147,7 @@ def take_over(
         if report["problems"]:
             output.table(["WHERE", "PREFIX", "CONFLICT"], [list(each.values()) for each in report["problems"]])
             output.line()
-        would = "would be imported" if dry_run else "imported"
+        would = "imported" if done else "would be imported"
         there = report["present"]
         output.line(
             f"{report['imported']} prefixes {would}, {there} there already, {len(report['problems'])} conflicts"
@@ -157,6 +165,23 @@ def _row(each: JsonObject) -> list[object]:
         None if full is None else strftime("%Y-%m-%d", localtime(full)),
         each["name"] or each["description"],
     ]
+
+
+def _print(output: Output, found: JsonObject) -> None:
+    """Print one prefix; its numbers are floats on the wire, because JSON has no integers beyond 2^53."""
+    if not output.as_json:
+        found = found | {name: f"{found[name]:.0f}" for name in ("addresses", "used")}
+    print_object(output, found)
+
+
+def _owner(client: Client, owner: str) -> str:
+    """Return an owner with the id of the network or router that it names; what is no name of one stays."""
+    level, _, name = owner.partition(":")
+    if level == "network" and name:
+        return f"network:{client.networks.find(name)['id']}"
+    if level == "router" and name:
+        return f"router:{client.routers.find(name)['id']}"
+    return owner
 
 
 def _prefix_and_owner(words: tuple[str, ...]) -> tuple[str | None, str]:

@@ -15,7 +15,7 @@ from weft.intent.plan_rows import domains_of, tree_of
 from weft.intent.ports import ROUTER_INTERFACE, remove_port
 from weft.intent.workload_check import of_workloads
 from weft.ipam.blocks import GRACE_S, BlockPool, BlockState
-from weft.ipam.reservations import reservation_of
+from weft.ipam.reservations import reservation_of, why
 from weft.model.addresses import parse_address
 from weft.model.ids import NetworkId, PortId, RouterId, SiteName, SubnetId
 from weft.model.intent import Subnet, overlap
@@ -195,8 +195,7 @@ def _of_place(view: PortView, subnet: Subnet | None, address: str) -> Iterator[F
     if reserved is None or number == subnet.gateway:
         return
     if (reserved.project_id, reserved.port_name) != (view.port.project_id, view.port.name) or not reserved.port_name:
-        why = reserved.reason or (reserved.port_name and f"for port '{reserved.port_name}'") or "no reason given"
-        yield _port(Trouble.DOUBLE, view, f"has {address}, which is reserved: {why}")
+        yield _port(Trouble.DOUBLE, view, f"has {address}, which is reserved: {why(reserved)}")
 
 
 def _is_gateway(snapshot: Snapshot, view: PortView) -> bool:

@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 import msgspec
 
 from weft.ipam.plan import is_host
-from weft.ipam.reservations import reservation_of
+from weft.ipam.reservations import reservation_of, why
 from weft.model.addresses import IPAddress, IPNetwork, Mac, ipv4_of
 from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, SubnetId
@@ -193,8 +193,7 @@ def _check_not_reserved(subnet: Subnet, address: IPAddress) -> None:
     reservation = reservation_of(subnet, address)
     if reservation is None or address == subnet.gateway:
         return
-    why = reservation.reason or (reservation.port_name and f"for port '{reservation.port_name}'") or "no reason given"
-    message = f"IP address {address} of subnet {subnet.id} is reserved: {why}"
+    message = f"IP address {address} of subnet {subnet.id} is reserved: {why(reservation)}"
     raise Conflict(f"{message}. Ask for another, or end the reservation", kind="IpAddressReserved")
 
 

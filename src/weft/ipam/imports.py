@@ -48,8 +48,8 @@ def read_csv(text: str) -> tuple[list[Entry], list[Problem]]:
     try:
         columns = {(name or "").strip().lower() for name in rows.fieldnames or ()}
         if not columns & {"prefix", "cidr"} or columns - COLUMNS:
-            known = ", ".join(sorted(COLUMNS))
-            raise Invalid(f"the first line names the columns {', '.join(sorted(columns)) or 'none'}; possible: {known}")
+            known, named = (", ".join(map(repr, sorted(each))) for each in (COLUMNS, columns))
+            raise Invalid(f"the first line has to name columns, of {known}; it has {named or 'nothing'}")
         found = [({(k or "").strip().lower(): v for k, v in row.items()}, rows.line_num) for row in rows]
     except csv.Error as error:
         raise Invalid(f"line {rows.line_num} is no CSV: {error}") from None

@@ -62,7 +62,7 @@ def with_reservation(subnet: Subnet, new: Reservation) -> tuple[Reservation, ...
     for before, after in itertools.pairwise(ordered):
         if int(after.start) <= int(before.end):
             other = before if after is new else after
-            message = f"{_text(new)} overlaps {_text(other)}, which is reserved: {other.reason or 'no reason given'}"
+            message = f"{_text(new)} overlaps {_text(other)}, which is reserved: {why(other)}"
             raise Conflict(message, kind="ReservationExists")
     return tuple(ordered)
 
@@ -70,6 +70,12 @@ def with_reservation(subnet: Subnet, new: Reservation) -> tuple[Reservation, ...
 def without_reservation(subnet: Subnet, start: IPAddress) -> tuple[Reservation, ...]:
     """Return a subnet's reservations without the one that begins with an address."""
     return tuple(each for each in subnet.reserved if each.start != start)
+
+
+def why(reservation: Reservation) -> str:
+    """Return why a reservation is there, for whoever is refused an address of it."""
+    named = f"for port '{reservation.port_name}'" if reservation.port_name else "no reason given"
+    return reservation.reason or named
 
 
 def _text(each: Reservation) -> str:

@@ -13,7 +13,7 @@ from weft.api.neutron.listing import origin
 from weft.api.routing import Operation
 from weft.model.errors import NotFound
 
-_RESOURCES = (("network", "networks"), ("subnet", "subnets"), ("port", "ports"))
+_RESOURCES = (("network", "networks"), ("subnet", "subnets"), ("subnetpool", "subnetpools"), ("port", "ports"))
 """Neutron's core resources; routers come with the extension ``router``."""
 
 
