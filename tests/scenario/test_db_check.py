@@ -9,6 +9,7 @@ from api_server import api_server
 from click.testing import CliRunner
 
 from weft.cli.db import db
+from weft.model.errors import Permanent
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -57,6 +58,18 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert code != 0
     assert f"there is no database {path}" in said
     assert not path.exists()
+
+
+@pytest.mark.parametrize("first_bad", [0, 8192], ids=["no database", "damaged"])
+@pytest.mark.parametrize("command", ["check", "export", "upgrade"])
+def test_a_file_that_cannot_be_read_is_said_to_be_so_in_a_line(url: str, command: str, first_bad: int) -> None:
+    path = Path(url.removeprefix("sqlite:///"))
+    content = path.read_bytes()
+    path.write_bytes(content[:first_bad] + b"\x5a" * (len(content) - first_bad))
+    result = CliRunner().invoke(db, [command, "--db", url])
+    assert isinstance(result.exception, Permanent), result.exception
+    assert result.exception.message.startswith(f"cannot open the database {url}: ")
+    assert "\n" not in result.exception.message
 
 
 def test_upgrade_makes_one_that_check_accepts(tmp_path: Path) -> None:

@@ -52,19 +52,11 @@ def upgrade(url: str) -> None:
 @db_option
 def check(url: str) -> None:
     """Look through a database; lists every contradiction, and changes nothing."""
-    from weft.store import Store  # noqa: PLC0415
     from weft.store.check import contradictions  # noqa: PLC0415
+    from weft.store.transfer import reading  # noqa: PLC0415
 
-    async def work() -> list[str]:
-        store = await Store.open(url)
-        try:
-            return await store.read(contradictions)
-        finally:
-            await store.close()
-
-    with _engine(url) as engine:
-        shown = engine.url
-    broken = asyncio.run(work())
+    with _engine(url) as engine, reading(engine) as snapshot:
+        broken, shown = contradictions(snapshot), engine.url
     if broken:
         raise Conflict("\n".join([f"{shown} has {len(broken)} contradictions:", *(f"  {each}" for each in broken)]))
     click.echo(f"{shown} is sound")
@@ -100,7 +92,7 @@ def import_(url: str, file: IO[bytes]) -> None:
 
 @contextlib.contextmanager
 def _engine(url: str) -> "Iterator[Engine]":
-    """Open a database that is there, with the schema of this version; raise NotFound or Conflict."""
+    """Open a database that is there, with the schema of this version; raise NotFound, Conflict or Permanent."""
     from weft.store.sqlite import path_of  # noqa: PLC0415
     from weft.store.store import engine_of  # noqa: PLC0415
     from weft.store.transfer import require_schema  # noqa: PLC0415

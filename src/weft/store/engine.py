@@ -1,10 +1,12 @@
 """What the store needs of a database engine; sqlite.py and postgresql.py have it."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from weft.model.errors import Permanent
 from weft.store.layers import Layer
 
 
@@ -89,3 +91,14 @@ def conflict_clause(table: sa.Table, replaced: frozenset[str] | None) -> str:
     keys = [column.name for column in table.primary_key]
     rest = ",".join(f"{name}=excluded.{name}" for name in sorted(replaced) if name not in keys)
     return f" ON CONFLICT ({','.join(keys)}) DO UPDATE SET {rest}" if rest else " ON CONFLICT DO NOTHING"
+
+
+@contextlib.contextmanager
+def failures_are_final(engine: Engine) -> Iterator[None]:
+    """Raise Permanent, which says in a line what is wrong, where the database cannot be reached or is damaged."""
+    failures: tuple[type[Exception], ...] = (sa.exc.DBAPIError, *engine.failures)
+    try:
+        yield
+    except failures as error:
+        reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        raise Permanent(f"cannot open the database {engine.url}: {str(reason).strip()}") from error

@@ -13,14 +13,13 @@ from functools import partial
 from random import Random as Dice
 from typing import TypeVar
 
-import sqlalchemy as sa
 import structlog
 
-from weft.model.errors import Invalid, Permanent, Transient
+from weft.model.errors import Invalid, Transient
 from weft.model.ids import PortId, Revision
 from weft.store import changes as change_log
 from weft.store.changes import Change, CompactedError
-from weft.store.engine import Connection, Engine
+from weft.store.engine import Connection, Engine, failures_are_final
 from weft.store.reading import Readers
 from weft.store.snapshot import Snapshot
 from weft.store.sqlite import SqliteEngine
@@ -66,12 +65,11 @@ class Store:
         """
         engine = await asyncio.to_thread(open_engine, database) if isinstance(database, str) else database
         try:
-            store = cls(engine, clock, random or Dice(secrets.randbits(256)).getrandbits)
-            store._revision = store._writer.kept.seen = await store.read(lambda snapshot: snapshot.revision())
-        except BaseException as error:
+            with failures_are_final(engine):
+                store = cls(engine, clock, random or Dice(secrets.randbits(256)).getrandbits)
+                store._revision = store._writer.kept.seen = await store.read(lambda snapshot: snapshot.revision())
+        except BaseException:
             engine.release()
-            if isinstance(error, engine.failures):
-                raise Permanent(f"cannot open the database {engine.url}: {error}") from error
             raise
         store._writer.start()
         if engine.is_shared:
@@ -194,11 +192,10 @@ def open_engine(url: str) -> Engine:
     """Take a database and bring its schema up to date. Raises Invalid and Permanent as Store.open does."""
     engine = engine_of(url)
     try:
-        engine.upgrade()
-    except BaseException as error:
+        with failures_are_final(engine):
+            engine.upgrade()
+    except BaseException:
         engine.release()
-        if isinstance(error, (sa.exc.DBAPIError, *engine.failures)):
-            raise Permanent(f"cannot open the database {engine.url}: {error}") from error
         raise
     return engine
 

@@ -4,6 +4,7 @@ The form is JSON lines: a head with the schema's version and the newest revision
 how many rows there were, so that a file that was cut is seen. Bodies are JSON already and stand as text.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from weft.model.errors import Conflict, Invalid
 from weft.store import migration
 from weft.store import schema as t
-from weft.store.engine import Engine
+from weft.store.engine import Engine, failures_are_final
 from weft.store.layers import Layer, Row
 from weft.store.snapshot import Snapshot
 
@@ -40,10 +41,7 @@ class Foot(msgspec.Struct, frozen=True, kw_only=True):
 def export(engine: Engine) -> Iterator[bytes]:
     """Yield the lines of all that is in a database, one state of it. Raises Conflict if its schema is not ours."""
     require_schema(engine)
-    connection = engine.connect()
-    try:
-        connection.begin_read()
-        snapshot = Snapshot(connection, engine.dialect)
+    with reading(engine) as snapshot:
         head = Head(schema=str(migration.head()), revision=snapshot.revision())
         yield msgspec.json.encode(head)
         count = 0
@@ -52,9 +50,19 @@ def export(engine: Engine) -> Iterator[bytes]:
                 yield msgspec.json.encode([str(table.name), *(_text(value) for value in row)])
                 count += 1
         yield msgspec.json.encode(Foot(rows=count))
-    finally:
-        connection.rollback()
-        connection.close()
+
+
+@contextlib.contextmanager
+def reading(engine: Engine) -> Iterator[Snapshot]:
+    """Yield one state of a database whose server does not run. Raises Permanent if it cannot be read."""
+    with failures_are_final(engine):
+        connection = engine.connect()
+        try:
+            connection.begin_read()
+            yield Snapshot(connection, engine.dialect)
+        finally:
+            connection.rollback()
+            connection.close()
 
 
 def load(engine: Engine, lines: Iterable[bytes]) -> int:
@@ -62,8 +70,9 @@ def load(engine: Engine, lines: Iterable[bytes]) -> int:
 
     Raises Conflict if the database is not empty or the export is of another schema, Invalid if it is damaged or cut.
     """
-    engine.upgrade()
-    connection = engine.connect()
+    with failures_are_final(engine):
+        engine.upgrade()
+        connection = engine.connect()
     try:
         connection.begin_write()
         if Snapshot(connection, engine.dialect).revision():
@@ -79,8 +88,9 @@ def load(engine: Engine, lines: Iterable[bytes]) -> int:
 
 
 def require_schema(engine: Engine) -> None:
-    """Raise Conflict unless a database has the schema of this version."""
-    found, wanted = engine.schema(), migration.head()
+    """Raise Conflict unless a database has the schema of this version, Permanent if it cannot be read."""
+    with failures_are_final(engine):
+        found, wanted = engine.schema(), migration.head()
     if found != wanted:
         raise Conflict(f"{engine.url} has schema {found}, this weft has {wanted}: `weft db upgrade` brings it forward")
 
