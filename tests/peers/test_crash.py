@@ -7,6 +7,7 @@ and is not tried here.
 """
 
 import asyncio
+import math
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +23,8 @@ from weft_process import DEADLINE_S, WEFT, WeftProcess, put_inventory, segment
 from weft.store import Store
 from weft.store.check import contradictions
 
-ROUNDS = max(1, int(os.environ.get("WEFT_CRASH_ROUNDS", "12")) // 6)
+TESTS = 6
+ROUNDS = max(1, math.ceil(int(os.environ.get("WEFT_CRASH_ROUNDS", "12")) / TESTS))
 """Of each test."""
 PROCESSES = 2
 """Of a server that has several."""
