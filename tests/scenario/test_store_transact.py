@@ -1,6 +1,8 @@
 """Transactions: alone or in a group, failing or interrupted, and what the allocators believe afterwards."""
 
 import asyncio
+import fcntl
+import os
 import sqlite3
 import threading
 from ipaddress import ip_address
@@ -14,11 +16,15 @@ from weft.intent.ports import FixedIpSpec, PortSpec, create_port, delete_port
 from weft.model.errors import Conflict, Invalid, Permanent, Transient
 from weft.model.ids import NetworkId, PortId
 from weft.model.intent import FixedIp, HistoryEntry
-from weft.store import PortView, Store, Transaction, sqlite, writer
+from weft.store import PortView, Store, Transaction, open_engine, sqlite, writer
 from weft.store.check import contradictions
 from weft.store.migration import current, head
 from weft.store.transaction import HISTORY_KEPT
 from weft.store.writer import Writer
+
+
+NOBODYS_PID = 2**22 + 1
+"""Linux has none beyond 2^22."""
 
 
 class FailingCommit(sqlite3.Connection):
@@ -297,6 +303,24 @@ async def test_a_database_has_one_owner(tmp_path: Path) -> None:
     assert refused.value.kind == "DatabaseInUse"
     await store.close()
     await (await Store.open(url)).close()
+
+
+def test_what_a_killed_server_has_forked_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "weft.db.lock"
+    lock.write_text(f"{NOBODYS_PID}\n")
+    held = os.open(lock, os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    waited = []
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            os.close(held)
+
+    monkeypatch.setattr("weft.store.sqlite.time.sleep", pause)
+    open_engine(f"sqlite:///{tmp_path}/weft.db").release()
+    assert len(waited) == 3
+    assert lock.read_text() == f"{os.getpid()}\n"
 
 
 @pytest.mark.parametrize("url", ["mysql://db/weft", "weft.db", "sqlite:///", "sqlite://"])

@@ -10,6 +10,7 @@ milliseconds before the writer gets it back. So many rows go into one statement.
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,8 @@ from weft.store.layers import Layer
 PREFIX = "sqlite:///"
 BUSY_TIMEOUT_S = 10.0
 """How long to wait for another process that holds the file."""
+HANDOVER_S = 10.0
+"""How long to wait for the processes of a server that was killed: the kernel ends them when it comes to it."""
 CHUNKS = (128, 32, 8, 1)
 """How many rows one statement writes; few sizes, so that few statements are prepared."""
 CACHED_STATEMENTS = 256
@@ -180,13 +183,33 @@ def path_of(url: str) -> Path:
 def _own(path: Path) -> int:
     """Lock a database for this process and return the lock; it ends with the process, however that ends."""
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + HANDOVER_S
+    while not _locked(lock):
+        if _owner_runs(lock) or time.monotonic() > deadline:
+            os.close(lock)
+            message = f"the database {path} is open in another process: stop that server, or give this one another --db"
+            raise Permanent(message, kind="DatabaseInUse")
+        time.sleep(0.01)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+    return lock
+
+
+def _locked(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(lock)
-        message = f"the database {path} is open in another process: stop that server, or give this one another --db"
-        raise Permanent(message, kind="DatabaseInUse") from None
-    return lock
+        return False
+    return True
+
+
+def _owner_runs(lock: int) -> bool:
+    """Tell whether the process that took the lock is there; if not, processes that it has forked hold it and will end.
+
+    What it has forked is killed when it dies (weft.api.processes), but not in the same moment.
+    """
+    owner = os.pread(lock, 32, 0).strip()
+    return not owner.isdigit() or Path(f"/proc/{owner.decode()}").exists()
 
 
 def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
