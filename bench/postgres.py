@@ -78,12 +78,16 @@ class PostgresServer:
         if self._process is None:
             return
         pid = self._process.pid
-        backends = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for each in (pid, *map(int, backends)):  # backends are sessions of their own
+        os.kill(pid, signal.SIGSTOP)  # so that it starts no more of them
+        backends = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        for each in (pid, *backends):  # backends are sessions of their own
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
         self._process.wait()
         self._process = None
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while any(map(_lives, backends)) and time.monotonic() < deadline:  # the next server must not meet them
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """Stop the server."""
@@ -96,6 +100,14 @@ class PostgresServer:
         done = subprocess.run([*_as_other(), *map(str, command)], capture_output=True, text=True, check=False, cwd="/")
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed: {done.stderr[-2000:]}")
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process holds anything yet: not one that is only to be waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @contextmanager

@@ -110,9 +110,10 @@ async def api_server(
     heartbeat_s: float = 60.0,
     fabric: Fabric | None = None,
     sources: Iterable[TokenSource] = (),
+    clock: Clock | None = None,
 ) -> AsyncIterator[ApiServer]:
-    """Run an API on a new store that holds the example inventory."""
-    clock = Clock()
+    """Run an API on a store that holds the example inventory: a new one, or the one that is in the folder."""
+    clock = clock or Clock()
     path = folder / "weft.db"
     await put_empty_store(path)
     store = await Store.open(f"sqlite:///{path}", clock=clock)

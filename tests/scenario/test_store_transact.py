@@ -22,7 +22,6 @@ from weft.store.migration import current, head
 from weft.store.transaction import HISTORY_KEPT
 from weft.store.writer import Writer
 
-
 NOBODYS_PID = 2**22 + 1
 """Linux has none beyond 2^22."""
 
