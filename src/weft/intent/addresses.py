@@ -78,7 +78,7 @@ def assign(
     following = subnets.following_macs if mac else ()
     if wanted is None:
         families = subnets.families if mac else subnets.every_family
-        found = tuple([_of_family(tx, network_id, family) for family in families])
+        found = _of_each(tx, network_id, families)
         return found + _following(tx, network_id, following, mac, held)
     if not wanted:
         return ()
@@ -145,6 +145,21 @@ def let_rest(tx: Transaction, given_up: Iterable[FixedIp]) -> None:
 def _by_family(subnets: Sequence[Subnet]) -> tuple[tuple[Subnet, ...], ...]:
     families = (tuple(subnet for subnet in subnets if subnet.cidr.version == version) for version in (4, 6))
     return tuple(family for family in families if family)
+
+
+def _of_each(tx: Transaction, network_id: NetworkId, families: Sequence[Sequence[Subnet]]) -> tuple[FixedIp, ...]:
+    """Return an address of each family; if one has none left, those taken so far are given back: who asks may go on."""
+    found: list[FixedIp] = []
+    try:
+        for family in families:
+            found.append(_of_family(tx, network_id, family))
+    except Conflict:
+        for ip in found:
+            subnet = tx.subnet(ip.subnet_id)
+            assert subnet is not None, "an address was just taken of it"
+            tx.pool(subnet).release(int(ip.address))
+        raise
+    return tuple(found)
 
 
 def _of_family(tx: Transaction, network_id: NetworkId, subnets: Sequence[Subnet]) -> FixedIp:
