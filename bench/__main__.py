@@ -1,4 +1,4 @@
-"""`python -m bench [fabric] [lab] [spawn] [binds] [faults] [service] [pods]`: all measurements if none is named.
+"""`python -m bench [fabric] [lab] [spawn] [binds] [cni] [faults] [service] [pods]`: all measurements if none is named.
 
 `pods:600` has pods come and go for ten minutes.
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from bench import binds, fabric, faults, lab, pods, service, spawn
+from bench import binds, cni, fabric, faults, lab, pods, service, spawn
 from bench.report import Figure, print_figures
 
 INVENTORY = Path(__file__).parent.parent / "examples" / "small-dc.toml"
@@ -19,6 +19,7 @@ MEASUREMENTS: Mapping[str, Callable[[Path], Awaitable[list[Figure]]]] = {
     "lab": lab.measure,
     "spawn": spawn.measure,
     "binds": binds.measure,
+    "cni": cni.measure,
     "faults": faults.measure,
     "service": service.measure,
     "pods": pods.measure,

@@ -8,9 +8,10 @@ from core_world import PROJECT, World, world
 from msgspec.structs import asdict, replace
 
 from weft.intent.inventory import replace_inventory
+from weft.intent.networks import delete_network
 from weft.intent.workloads import attach, claim, release, warm, workload_of, workloads_on
 from weft.model.errors import Conflict, Forbidden, Invalid, NotFound
-from weft.model.ids import NodeName, PortId
+from weft.model.ids import NetworkId, NodeName, PortId
 from weft.protocol.workload import WarmOrder, Workload, WorkloadClaim, WorkloadRelease, WorkloadRequest
 
 HERE, THERE = NodeName("node1"), NodeName("node2")
@@ -206,3 +207,15 @@ async def test_a_container_that_asks_for_a_mac_has_that_or_is_told_why_not(dc: W
         await add(dc, HERE, "d", "two", mac="02:00:00:00:00:09")
     with pytest.raises(Invalid, match="'nonsense' is not a MAC address"):
         await add(dc, HERE, "e", "three", mac="nonsense")
+
+
+async def test_ports_that_wait_for_containers_do_not_keep_their_network(dc: World) -> None:
+    waiting, taken = await warmed(dc), await warmed(dc)
+    await take(dc, taken, "a")
+    network_id = NetworkId(waiting.network_id)
+    with pytest.raises(Conflict, match=taken.port_id):
+        await dc.store.transact(lambda tx: delete_network(tx, network_id))
+    assert not await gone(dc, waiting), "nothing of a deletion that failed has happened"
+    await drop(dc, HERE, "a", "web-x2x4z")
+    await dc.store.transact(lambda tx: delete_network(tx, network_id))
+    assert await gone(dc, waiting)

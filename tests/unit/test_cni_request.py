@@ -121,7 +121,7 @@ def test_a_deletion_needs_no_namespace() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS[1:])
 def test_a_result_is_of_the_version_asked_for(version: str) -> None:
-    said = result(version, WORKLOAD, "eth0", "/run/netns/x")
+    said = result(version, WORKLOAD, "eth0", "/run/netns/x", host_end="weft-v1")
     assert said["cniVersion"] == version
     assert [each["address"] for each in said["ips"]] == ["10.0.0.5/24", "2001:db8::5/64"]
     assert ("version" in said["ips"][0]) == version.startswith(("0.3", "0.4"))
@@ -130,7 +130,7 @@ def test_a_result_is_of_the_version_asked_for(version: str) -> None:
 
 
 def test_the_oldest_result_is_as_mesos_reads_it() -> None:
-    said = result("0.2.0", WORKLOAD, "eth0", "/n")
+    said = result("0.2.0", WORKLOAD, "eth0", "/n", host_end="weft-v1")
     route = [{"dst": "0.0.0.0/0", "gw": "10.0.0.1"}]
     assert said["ip4"] == {"ip": "10.0.0.5/24", "gateway": "10.0.0.1", "routes": route}
     assert said["ip6"]["ip"] == "2001:db8::5/64"

@@ -22,9 +22,14 @@ def after(desired: Desired | None, message: NodeDesired | NodeChange) -> Desired
     changes may have one revision: each has the present rows of other ports.
     """
     if isinstance(message, NodeDesired):
-        return Desired(message.revision, {port.port_id: port for port in message.ports})
+        return Desired(message.revision, dict(map(_carried, message.ports)))
     if desired is None or message.revision < desired.revision:
         return desired
     ports = {id_: port for id_, port in desired.ports.items() if id_ not in message.gone}
-    ports.update((port.port_id, port) for port in message.ports)
+    ports.update(map(_carried, message.ports))
     return Desired(message.revision, ports)
+
+
+def _carried(port: PortDesired) -> tuple[str, PortDesired]:
+    """Return a port without what changes nothing on the node: the same is planned for it, and remembered."""
+    return port.port_id, msgspec.structs.replace(port, state="") if port.state else port

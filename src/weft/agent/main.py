@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from weft.agent.cni.server import serve as serve_cni
-from weft.agent.cni.service import CniService
+from weft.agent.cni.containers import Containers
 from weft.agent.guard import NoGuard, TcGuard
 from weft.agent.links import Links
 from weft.agent.ovs import datapath
@@ -23,6 +22,7 @@ from weft.agent.settings import AgentSettings, Datapath, KubernetesSettings
 from weft.agent.standing import Outbox
 from weft.client import AsyncClient, TlsFiles
 from weft.model.errors import Invalid
+from weft.protocol.node import NodeChange, NodeDesired
 
 if TYPE_CHECKING:
     from weft.agent.cni.pods import Pods
@@ -56,7 +56,19 @@ async def serve(settings: AgentSettings) -> None:
 async def attend(settings: AgentSettings) -> None:
     """Reconcile the node and keep the line to the server, until cancelled."""
     wake, news = asyncio.Event(), asyncio.Event()
-    rows = Database(settings.ovs.db_path, wake.set)
+    containers: list[Containers] = []
+
+    def on_change() -> None:
+        wake.set()
+        for each in containers:
+            each.service.wake()
+
+    def follow(message: NodeDesired | NodeChange) -> None:
+        agent.follow(message)
+        for each in containers:
+            each.service.follow(message)
+
+    rows = Database(settings.ovs.db_path, on_change)
     integration = FlowSwitch(f"{settings.ovs.run_dir}/{INTEGRATION}.mgmt", wake.set)
     uplink = FlowSwitch(f"{settings.ovs.run_dir}/{UPLINK}.mgmt", wake.set)
     datapath_type = datapath.resolve(settings.ovs.datapath)
@@ -71,20 +83,17 @@ async def attend(settings: AgentSettings) -> None:
     outbox = Outbox()
     agent = Reconciler(settings, host, outbox, clock=time.time, wake=wake, news=news)
     connect = partial(_client, settings)
-    line = ServerLink(settings, connect, agent.follow, outbox, clock=time.time, news=news, told=wake)
+    line = ServerLink(settings, connect, follow, outbox, clock=time.time, news=news, told=wake)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.run())
             group.create_task(line.run())
             if settings.cni_socket is not None:
-                in_user_space = datapath_type == Datapath.NETDEV
                 pods = None if settings.kubernetes is None else _pods(settings.node, settings.kubernetes)
                 if pods is not None:
                     group.create_task(pods.run())
-                service = CniService(
-                    settings.node, rows, lambda: connect(settings.servers[0]), pods=pods, writes_checksums=in_user_space
-                )
-                group.create_task(serve_cni(settings.cni_socket, service))
+                containers.append(Containers(settings, rows, connect, pods))
+                group.create_task(containers[0].run(settings.cni_socket))
     finally:
         rows.close()
         integration.close()

@@ -10,6 +10,7 @@ import msgspec
 
 from weft.model.addresses import parse_address, parse_interface
 from weft.model.errors import Invalid
+from weft.protocol.workload import MAX_WARM
 
 MIN_MTU_BYTES = 1280
 MAX_MTU_BYTES = 65535
@@ -92,6 +93,14 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Where the CNI plugin of this node's container runtime finds the agent; None: it serves none."""
     kubernetes: KubernetesSettings | None = None
     """None: containers are of no Kubernetes cluster, or are known by what their runtime says of them."""
+    cni_warm_cables: int = 8
+    """Cables that are kept ready for containers of whatever network."""
+    cni_warm_ports: int = 8
+    """Ports that are kept ready for containers, of each network that containers lately asked for; 0: none."""
+    cni_warm_ports_max: int = 64
+    """As many may become of them while many containers start."""
+    cni_warm_hold_s: float = 600.0
+    """So long after the last container of a network its ports are kept ready."""
     ovs: OvsSettings = OvsSettings()
 
     @property
@@ -138,6 +147,11 @@ def problems(settings: AgentSettings) -> list[str]:
         found.append(f"cni_socket '{settings.cni_socket}' is no absolute path of at most {MAX_SOCKET_PATH_BYTES} bytes")
     if settings.kubernetes is not None:
         found += _kubernetes_problems(settings.kubernetes, serves=settings.cni_socket is not None)
+    for name in ("cni_warm_cables", "cni_warm_ports", "cni_warm_ports_max"):
+        if not 0 <= (count := getattr(settings, name)) <= MAX_WARM:
+            found.append(f"{name} = {count} is not between 0 and {MAX_WARM}")
+    if settings.cni_warm_hold_s < 0:
+        found.append(f"cni_warm_hold_s = {settings.cni_warm_hold_s} is negative")
     if settings.key_file is not None and settings.certificate_file is None:
         found.append("key_file is set, but no certificate_file that it is the key of")
     if not MIN_MTU_BYTES <= settings.mtu_bytes <= MAX_MTU_BYTES:

@@ -69,6 +69,7 @@ class _Rows:
             ),
             draining=binding.draining,
             name=port.name,
+            state=view.life.state,
         )
 
     def _binding(self, view: PortView) -> Binding | None:

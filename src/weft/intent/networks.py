@@ -14,6 +14,7 @@ from weft.intent.rbac import follow_flags, forget_policies
 from weft.intent.rows import changed, given, network_of
 from weft.intent.sites import check_vni, choose_vni, fabric_of
 from weft.intent.subnet_cuts import give_back
+from weft.intent.workload_release import drop_warm
 from weft.model.errors import Conflict, Invalid
 from weft.model.ids import NetworkId, SiteName, Vlan, Vni
 from weft.model.intent import Network, NetworkType
@@ -150,8 +151,9 @@ def update_network(tx: Transaction, network_id: NetworkId, changes: NetworkChang
 
 
 def delete_network(tx: Transaction, network_id: NetworkId) -> None:
-    """Delete a network and its subnets. Raises NotFound, and Conflict (NetworkInUse) while it has ports."""
+    """Delete a network, its subnets and warm ports. Raises NotFound; Conflict (NetworkInUse) while it has others."""
     network = network_of(tx, network_id)
+    drop_warm(tx, network_id)
     ports = [view.port.id for view in tx.ports(network_id=network_id)]
     if ports:
         named = ",".join(ports[:MAX_NAMED]) + (f" and {len(ports) - MAX_NAMED} more" if len(ports) > MAX_NAMED else "")

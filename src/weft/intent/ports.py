@@ -22,7 +22,7 @@ from weft.intent.port_options import (
 from weft.intent.quotas import check_quota
 from weft.intent.rows import changed, given, network_of, port_of
 from weft.intent.security_groups import checked_groups, groups_of_new_port, note_members
-from weft.intent.workload_names import forget_workload
+from weft.intent.workload_names import OWNER, forget_workload
 from weft.model import steps
 from weft.model.addresses import Mac, mac_of
 from weft.model.errors import Conflict
@@ -292,7 +292,7 @@ def write_life(tx: Transaction, before: PortView, outcome: Outcome) -> PortView:
     if outcome.life == before.life:
         return before
     view = PortView(_shown_anew(tx, before, outcome), outcome.life)
-    tx.put_port(view, before)
+    tx.put_port(view, before, awaited=view.port.device_owner == OWNER)  # a container starts when its port is ACTIVE
     old = {(each.node, each.epoch) for each in before.life.bindings}
     new = {(each.node, each.epoch) for each in outcome.life.bindings}
     network = network_of(tx, view.port.network_id)

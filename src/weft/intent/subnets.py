@@ -10,6 +10,7 @@ from weft.intent.plan import plan_subnet, unplan_subnet
 from weft.intent.quotas import check_quota
 from weft.intent.rows import changed, given, network_of, subnet_of
 from weft.intent.subnet_cuts import give_back, note_cut
+from weft.intent.workload_release import drop_warm
 from weft.ipam.plan import check_gateway, check_pools, check_prefix, default_gateway, default_pools, overlapping
 from weft.model.addresses import IPAddress, IPNetwork
 from weft.model.errors import Conflict, Invalid
@@ -123,6 +124,7 @@ def delete_subnet(tx: Transaction, subnet_id: SubnetId) -> None:
     subnet = subnet_of(tx, subnet_id)
     if subnet.addresses_follow_macs and tx.router_interface(subnet.id) is None:
         take_addresses(tx, subnet)
+    drop_warm(tx, subnet.network_id)
     if tx.subnet_used(subnet):
         message = (
             f"Unable to complete operation on subnet {subnet.id}: One or more ports have an IP allocation from this "

@@ -11,7 +11,7 @@ import msgspec
 from weft.intent.ports import delete_port, unbind_port
 from weft.intent.workload_names import OWNER
 from weft.model.errors import Invalid
-from weft.model.ids import Epoch, NodeName, PortId
+from weft.model.ids import Epoch, NetworkId, NodeName, PortId
 from weft.model.intent import Network
 from weft.model.retention import NEVER, NOW, RELEASE_LABEL, Retention, Until, parse_retention
 from weft.store import Kind, PortView, Snapshot, Transaction
@@ -71,6 +71,13 @@ def let_go(tx: Transaction, view: PortView, *, actor: str) -> Retention:
             Kind.HELD_WORKLOAD, held.port_id, held, project_id=held.project_id, name=name, parent=held.cluster
         )
     return policy
+
+
+def drop_warm(tx: Transaction, network_id: NetworkId) -> None:
+    """Delete the ports of a network that wait for containers: they are nobody's, and keep nobody from deleting it."""
+    for view in tx.ports(network_id=network_id):
+        if view.port.device_owner == OWNER and not view.port.name:
+            delete_port(tx, view.port.id, actor="workloads")
 
 
 def take_up(tx: Transaction, port_id: PortId) -> None:

@@ -48,6 +48,8 @@ class PortDesired(msgspec.Struct, frozen=True, kw_only=True):
     """A newer epoch is being realized on another node; keep forwarding until the port
     disappears from the desired state."""
     name: str = ""
+    state: str = ""
+    """The port's, so that nobody on the node has to ask when it is ACTIVE; what is carried does not depend on it."""
 
 
 class NodeDesired(msgspec.Struct, frozen=True, kw_only=True):

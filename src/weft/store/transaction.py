@@ -115,9 +115,12 @@ class Transaction(Piece):
         self._delete(t.router_interfaces, subnet_id)
         self._note(Kind.ROUTER_INTERFACE, subnet_id, Op.DELETE)
 
-    def put_port(self, view: PortView, before: PortView | None, *, created: bool = False) -> None:
+    def put_port(
+        self, view: PortView, before: PortView | None, *, created: bool = False, awaited: bool = False
+    ) -> None:
         """Write a port, its addresses and its bindings; `before` is what is stored now.
 
+        `awaited`: its nodes are told of a new state, too, not only of what they shall carry.
         If an address or the MAC is another port's in the network, the work fails with Conflict when it is written.
         """
         port, life = view.port, view.life
@@ -139,7 +142,10 @@ class Transaction(Piece):
             self._layer.update(t.ports, (port.id,), row, _changed_columns(view, before))
         self._write_addresses(view, before)
         self._write_bindings(view, before)
-        self._note(Kind.PORT, port.id, nodes=_nodes(view, before))
+        nodes = _nodes(view, before)
+        if awaited and before is not None and before.life.state is not life.state:
+            nodes |= {binding.node for binding in life.bindings}
+        self._note(Kind.PORT, port.id, nodes=nodes)
         if created:
             self._saved[port.id] = None
 

@@ -13,20 +13,29 @@ WITH_FAMILY = frozenset({"0.3.0", "0.3.1", "0.4.0"})
 WITH_MTU = frozenset({"1.1.0"})
 
 
-def result(version: str, workload: Workload, ifname: str, netns: str) -> dict[str, Any]:
-    """Return the result of an ADD. Version 0.2.0, which Mesos reads, has one address of each family."""
+def result(version: str, workload: Workload, ifname: str, netns: str, *, host_end: str) -> dict[str, Any]:
+    """Return the result of an ADD. Version 0.2.0, which Mesos reads, has one address of each family.
+
+    The host's end is named, too: chained plugins such as `bandwidth` look for the pair's other half there.
+    """
     if version == OLDEST:
         return {"cniVersion": version, **_oldest(workload), "dns": {}}
     interface: dict[str, Any] = {"name": ifname, "mac": workload.mac, "sandbox": netns}
+    host: dict[str, Any] = {"name": host_end, "mac": host_mac(workload.mac)}
     if version in WITH_MTU:
-        interface["mtu"] = workload.mtu_bytes
+        interface["mtu"] = host["mtu"] = workload.mtu_bytes
     return {
         "cniVersion": version,
-        "interfaces": [interface],
+        "interfaces": [interface, host],
         "ips": [_address(each, with_family=version in WITH_FAMILY) for each in workload.addresses],
         "routes": [{"dst": _default(each), "gw": each.gateway} for each in _first_gateways(workload)],
         "dns": {},
     }
+
+
+def host_mac(mac: str) -> str:
+    """Return the MAC of the host's end of a pair: the port's with another first byte, as hypervisors have it."""
+    return "fe" + mac[2:]
 
 
 def failure(version: str, error: CniError) -> dict[str, Any]:

@@ -1,58 +1,43 @@
 """ADD, DEL, CHECK, GC and STATUS, as the agent does them.
 
 One call of a container at a time, and calls of different containers side by side. Whatever ADD has made is taken away
-again if it fails, so that the runtime can try anew; DEL is right however often it comes, and without a namespace.
+again if it fails, so that the runtime can try anew; DEL is right however often it comes, without a namespace, and while
+the server is away.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 from weft.agent.cni import sandbox
+from weft.agent.cni.cables import CLAIM, LET_GO, Cable, free_labels, labels_of, relabel, warm_labels, without_port
+from weft.agent.cni.courier import Courier, Line, Server
 from weft.agent.cni.errors import CniError, Code
+from weft.agent.cni.keeper import Keeper, Links, Wires
+from weft.agent.cni.ledger import Ledger, Rows
 from weft.agent.cni.naming import Naming, naming
+from weft.agent.cni.pool import WarmPolicy, want
 from weft.agent.cni.request import Call, Configuration, check, configuration
 from weft.agent.cni.result import result
-from weft.agent.cni.sandbox import Plugged
-from weft.agent.cni.waiting import Waiting
-from weft.agent.ovs.tables import Operation, Tables
+from weft.agent.cni.states import ACTIVE, States
 from weft.kubernetes.pod import PodFacts
 from weft.model.errors import NotFound, Transient, WeftError
-from weft.protocol.workload import Workload, WorkloadRelease, WorkloadRequest
+from weft.protocol.node import NodeChange, NodeDesired
+from weft.protocol.workload import Workload, WorkloadPresent, WorkloadRelease, WorkloadRequest, WorkloadsPresent
 
 ACTIVE_TIMEOUT_S = 20.0
 """How long an ADD waits until its port is ACTIVE; then it fails, and the runtime tries again."""
+STATEMENT_S = 300.0
+"""So often the server is told all that the node has."""
+STATEMENT_RETRY_S = 5.0
+MAX_DELETED = 4096
+"""Containers whose deletion is remembered: runtimes delete one two to five times."""
 
 log = structlog.get_logger()
-
-
-class Rows(Protocol):
-    """What is needed of Open vSwitch's database; weft.agent.ovs.database.Database is one."""
-
-    @property
-    def tables(self) -> Tables | None: ...
-
-    @property
-    def connected(self) -> bool: ...
-
-    async def transact(self, operations: list[Operation]) -> None: ...
-
-
-class Server(Protocol):
-    """What is needed of the server; weft.client.AsyncClient is one."""
-
-    async def attach_workload(self, node: str, asked: WorkloadRequest) -> Workload: ...
-
-    async def release_workload(self, node: str, asked: WorkloadRelease) -> bool: ...
-
-    async def workload(self, node: str, port_id: str) -> Workload: ...
-
-    async def workloads(self, node: str) -> list[Workload]: ...
-
-    async def close(self) -> None: ...
 
 
 class Pods(Protocol):
@@ -71,28 +56,63 @@ class _Turn:
 
 
 class CniService:
-    """Serves the containers of one node. `connect` makes a client of the server; a call has one of its own.
+    """Serves the containers of one node.
 
-    `pods` None: there is no orchestrator to ask. `writes_checksums`: Open vSwitch forwards in user space, which takes
-    packets as they are.
+    `connects` make a client each, of one of the node's servers. `pods` None: there is no orchestrator to ask.
     """
 
     def __init__(
         self,
         node: str,
         rows: Rows,
-        connect: Callable[[], Server],
+        connects: Sequence[Callable[[], Server]],
+        links: Links,
+        wires: Wires,
         *,
+        clock: Callable[[], float],
+        policy: WarmPolicy | None = None,
         pods: Pods | None = None,
-        writes_checksums: bool = False,
     ) -> None:
         self._node = node
-        self._writes_checksums = writes_checksums
         self._rows = rows
-        self._connect = connect
+        self._wires = wires
         self._pods = pods
         self._turns: dict[str, _Turn] = {}
-        self._waiting = Waiting(self._workloads)
+        self._deleted: dict[tuple[str, str], None] = {}
+        self._line = Line(connects)
+        self._ledger = Ledger(rows)
+        self._states = States()
+        self._courier = Courier(node, self._line, self._owed, self._settled)
+        self._keeper = Keeper(
+            self._ledger,
+            links,
+            wires,
+            self._states,
+            order=lambda order: self._line.call(lambda server: server.warm_workloads(node, order)),
+            policy=policy or WarmPolicy(),
+            tell=self._courier.tell,
+            clock=clock,
+        )
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Keep cables and ports ready and the server informed, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keeper.run())
+                group.create_task(self._courier.run())
+                group.create_task(self._state())
+        finally:
+            await self._line.close()
+
+    def wake(self) -> None:
+        """Something has changed on the node: rows of Open vSwitch's database, or links."""
+        self._keeper.wake()
+
+    def follow(self, message: NodeDesired | NodeChange) -> None:
+        """Take a message of the server about the node's ports."""
+        self._states.follow(message)
+        self._keeper.wake()
 
     async def answer(self, call: Call) -> dict[str, Any] | None:
         """Carry out a call; return what it prints, None for nothing. Raises CniError."""
@@ -106,8 +126,7 @@ class CniService:
                     await self._collect(found)
                 case _:
                     async with self._only(call.container_id):
-                        pod = None if self._pods is None else await self._pods.facts(call, document)
-                        return await self._of_one(call, found, naming(call, found, document, pod))
+                        return await self._of_one(call, found, document)
         except Transient as error:
             raise CniError(Code.TRY_AGAIN_LATER, error.message) from None
         except WeftError as error:
@@ -115,13 +134,15 @@ class CniService:
 
         return None
 
-    async def _of_one(self, call: Call, found: Configuration, wanted: Naming) -> dict[str, Any] | None:
+    async def _of_one(self, call: Call, found: Configuration, document: Mapping[str, Any]) -> dict[str, Any] | None:
+        if call.command == "CHECK":
+            await self._check(call)
+            return None
+        pod = None if self._pods is None else await self._pods.facts(call, document)
+        wanted = naming(call, found, document, pod)
         if call.command == "ADD":
             return await self._add(call, found, wanted)
-        if call.command == "DEL":
-            await self._delete(call, found, wanted)
-        else:
-            await self._check(call)
+        await self._delete(call, found, wanted)
         return None
 
     @contextlib.asynccontextmanager
@@ -138,9 +159,46 @@ class CniService:
                 del self._turns[container_id]
 
     async def _add(self, call: Call, found: Configuration, wanted: Naming) -> dict[str, Any]:
-        self._refuse_without_switch()
-        if any(_is_of(each, call) for each in self._plugged()):
-            await self._unplug(call.container_id, call.ifname)  # an ADD that was broken off: a runtime adds once
+        self._deleted.pop((call.container_id, call.ifname), None)
+        await self._unplug([each for each in self._plugged() if _is_of(each, call)])  # an ADD that was broken off
+        cable = None
+        if wanted.ephemeral and wanted.address is None and wanted.mac is None:
+            cable = await self._keeper.take_warm(want(found.project, wanted.network, wanted.network_labels))
+        if cable is not None:
+            plugged = await self._claim(cable, call, found, wanted)
+        else:
+            plugged = await self._attach(call, found, wanted)
+        assert plugged.workload is not None
+        self._later(self._wires.announce(plugged.name, plugged.workload.mac, plugged.workload.addresses))
+        log.info("container_added", container=call.container_id, workload=wanted.name, port=plugged.workload.port_id)
+        return result(found.version, plugged.workload, call.ifname, call.netns, host_end=plugged.host_end)
+
+    async def _claim(self, warm: Cable, call: Call, found: Configuration, wanted: Naming) -> Cable:
+        """Give a warm port to a container. If that fails, it is as warm as before: the server knows of nothing."""
+        assert warm.workload is not None
+        workload = msgspec.structs.replace(warm.workload, name=wanted.name, holder=call.container_id)
+        cable = _containers(warm, workload, call, found, wanted, owed=CLAIM)
+        try:
+            note = self._ledger.write([relabel(cable.interface, labels_of(cable))])
+            await _both(note, self._keeper.plug(cable, call.netns))
+        except BaseException:
+            self._later(self._restore(warm))
+            raise
+        self._keeper.put_back(cable)
+        self._courier.tell()
+        return cable
+
+    async def _restore(self, warm: Cable) -> None:
+        assert warm.workload is not None
+        try:
+            await self._keeper.clear([warm])
+            await self._ledger.write([relabel(warm.interface, warm_labels(warm.workload, warm.pool))])
+        finally:
+            self._keeper.put_back(warm)
+
+    async def _attach(self, call: Call, found: Configuration, wanted: Naming) -> Cable:
+        """Have the port of a container's name, wherever it was, and wait until it is ACTIVE here."""
+        free = await self._keeper.take_free()
         asked = WorkloadRequest(
             name=wanted.name,
             holder=call.container_id,
@@ -152,141 +210,199 @@ class CniService:
             ephemeral=wanted.ephemeral,
             release=wanted.release,
         )
-        async with self._server() as server:
-            workload = await server.attach_workload(self._node, asked)
-            try:
-                await self._unplug_port(workload.port_id)  # another container of this node had it until now
-                await sandbox.make(call.netns, call.ifname, workload, writes_checksums=self._writes_checksums)
-                await self._rows.transact(
-                    sandbox.insertion(
-                        self._tables(), workload, ifname=call.ifname, network=found.name, project=found.project
-                    )
-                )
-                await self._until_active(workload)
-            except BaseException:
-                await self._undo(server, call, found, wanted, workload)
-                raise
-        log.info("container_added", container=call.container_id, workload=wanted.name, port=workload.port_id)
-        return result(found.version, workload, call.ifname, call.netns)
+        try:
+            workload = await self._courier.attach(asked)
+        except BaseException:
+            self._keeper.put_back(free)
+            raise
+        cable = _containers(free, workload, call, found, wanted)
+        try:
+            others = [each for each in self._keeper.cables() if _carries(each, [workload.port_id])]
+            changes = [without_port(each.interface) for each in others]  # another container of this node had it
+            note = self._ledger.write([*changes, relabel(cable.interface, labels_of(cable))])
+            await _both(note, self._keeper.plug(cable, call.netns))
+            if workload.state != ACTIVE and not await self._states.until_active(
+                workload.port_id, workload.epoch, ACTIVE_TIMEOUT_S
+            ):
+                await self._say_why(workload)
+        except BaseException:
+            self._later(self._let_go([cable]))
+            raise
+        self._keeper.put_back(cable)
+        return cable
 
-    async def _undo(self, server: Server, call: Call, found: Configuration, wanted: Naming, workload: Workload) -> None:
-        with contextlib.suppress(WeftError):
-            await self._unplug_port(workload.port_id)
-        with contextlib.suppress(WeftError):
-            await sandbox.remove(sandbox.device_of(workload.port_id))
-        with contextlib.suppress(WeftError):
-            await server.release_workload(self._node, _release(call.container_id, found.project, wanted.name))
+    async def _say_why(self, workload: Workload) -> None:
+        """Raise what an ADD fails with whose port has not become ACTIVE."""
+        now = None
+        with contextlib.suppress(NotFound):
+            now = await self._line.call(lambda server: server.workload(self._node, workload.port_id))
+        if now is None or now.epoch != workload.epoch:
+            holder = now.holder if now is not None else "another node"
+            message = f"port {workload.port_id} went to {holder} while {workload.holder} was added"
+            raise CniError(Code.TRY_AGAIN_LATER, message)
+        if now.state != ACTIVE:
+            message = f"port {workload.port_id} of {workload.name} is {now.state} after {ACTIVE_TIMEOUT_S:g} s"
+            hint = now.reason or f"`weft port show {workload.name}` says who has not done what"
+            raise CniError(Code.TRY_AGAIN_LATER, message, hint)
 
     async def _delete(self, call: Call, found: Configuration, wanted: Naming) -> None:
-        """Take a container away. Its name comes from what was plugged for it, else from what the runtime says."""
-        names = {(each.name, each.project) for each in self._plugged() if _is_of(each, call)}
-        await self._unplug(call.container_id, call.ifname)
-        async with self._server() as server:
-            for name, project in names or {(wanted.name, found.project or "")}:
-                await server.release_workload(self._node, _release(call.container_id, project or None, name))
-        log.info("container_deleted", container=call.container_id, workload=wanted.name)
+        """Take a container away. One of which nothing is here may be known to the server: it is told, once."""
+        here = [each for each in self._plugged() if _is_of(each, call)]
+        if here:
+            await self._unplug(here)
+            log.info("container_deleted", container=call.container_id, workload=wanted.name)
+        elif (call.container_id, call.ifname) not in self._deleted:
+            self._courier.release(WorkloadRelease(name=wanted.name, holder=call.container_id, project_id=found.project))
+        self._deleted[call.container_id, call.ifname] = None
+        while len(self._deleted) > MAX_DELETED:
+            del self._deleted[next(iter(self._deleted))]
 
     async def _check(self, call: Call) -> None:
         here = next((each for each in self._plugged() if _is_of(each, call)), None)
-        if here is None:
+        if here is None or here.workload is None:
             raise CniError(Code.UNKNOWN_CONTAINER, f"nothing is plugged for {call.container_id} {call.ifname}")
-        async with self._server() as server:
-            try:
-                workload = await server.workload(self._node, here.port_id)
-            except NotFound:
-                raise CniError(Code.NOT_AS_ADDED, f"port {here.port_id} is not on this node any more") from None
-        if workload.holder != call.container_id:
-            raise CniError(Code.NOT_AS_ADDED, f"port {here.port_id} is held by {workload.holder} now")
+        port_id = here.workload.port_id
+        try:
+            workload = await self._line.call(lambda server: server.workload(self._node, port_id))
+        except NotFound:
+            raise CniError(Code.NOT_AS_ADDED, f"port {port_id} is not on this node any more") from None
+        if workload.holder != call.container_id and not here.owed:
+            raise CniError(Code.NOT_AS_ADDED, f"port {port_id} is held by {workload.holder} now")
         mac, addresses = await sandbox.seen(call.netns, call.ifname)
         wanted = {f"{each.address}/{each.prefixlen}" for each in workload.addresses}
         if mac != workload.mac or not wanted <= addresses:
             message = f"{call.ifname} has {mac} and {', '.join(sorted(addresses)) or 'no address'}"
             raise CniError(Code.NOT_AS_ADDED, message, f"it should have {workload.mac} and {', '.join(sorted(wanted))}")
-        if workload.state != "ACTIVE":
-            raise CniError(Code.NOT_AS_ADDED, f"port {here.port_id} is {workload.state}", workload.reason)
+        if workload.state != ACTIVE:
+            raise CniError(Code.NOT_AS_ADDED, f"port {port_id} is {workload.state}", workload.reason)
 
     async def _collect(self, found: Configuration) -> None:
-        """Take away what is plugged, or held, for containers of this network that are not there any more."""
-        self._refuse_without_switch()
+        """Take away what is plugged for containers of this network that are not there any more."""
         valid = set(found.valid)
         gone = [
             each
             for each in self._plugged()
-            if each.network == found.name and (each.container_id, each.ifname) not in valid
+            if each.network == found.name
+            and (each.container_id, each.ifname) not in valid
+            and each.container_id not in self._turns
         ]
-        for each in gone:
-            await self._unplug(each.container_id, each.ifname)
-        async with self._server() as server:
-            for each in gone:
-                asked = _release(each.container_id, each.project or None, each.name)
-                await server.release_workload(self._node, asked)
+        await self._unplug(gone)
         if gone:
             log.info("containers_collected", network=found.name, containers=[each.container_id for each in gone])
 
     async def _status(self) -> None:
         if not self._rows.connected:
             raise CniError(Code.NOT_AVAILABLE, "Open vSwitch does not answer on this node")
+        if not self._states.complete:
+            raise CniError(Code.NOT_AVAILABLE, "the server has not told yet what this node carries")
+
+    def _plugged(self) -> list[Cable]:
+        return [each for each in self._keeper.cables() if each.is_plugged]
+
+    async def _unplug(self, cables: Sequence[Cable]) -> None:
+        """Take containers from their cables."""
+        if cables:
+            self._keeper.hold(cables)
+            await self._let_go(cables)
+
+    async def _let_go(self, cables: Sequence[Cable]) -> None:
         try:
-            async with self._server() as server:
-                await server.workloads(self._node)
-        except Transient as error:
-            raise CniError(Code.NOT_AVAILABLE, f"the server does not answer: {error.message}") from None
-
-    async def _until_active(self, workload: Workload) -> None:
-        def settled(now: Workload | None) -> bool:
-            return now is None or now.epoch != workload.epoch or now.state == "ACTIVE"
-
-        now = await self._waiting.until(workload.port_id, settled, ACTIVE_TIMEOUT_S)
-        if now is None or now.epoch != workload.epoch:
-            holder = now.holder if now is not None else "another node"
-            message = f"port {workload.port_id} went to {holder} while {workload.holder} was added"
-            raise CniError(Code.TRY_AGAIN_LATER, message)
-        if now.state != "ACTIVE":
-            message = f"port {workload.port_id} of {workload.name} is {now.state} after {ACTIVE_TIMEOUT_S:g} s"
-            hint = now.reason or f"`weft port show {workload.name}` says who has not done what"
-            raise CniError(Code.TRY_AGAIN_LATER, message, hint)
-
-    async def _workloads(self) -> list[Workload]:
-        async with self._server() as server:
-            return await server.workloads(self._node)
-
-    def _refuse_without_switch(self) -> None:
-        if not self._rows.connected or self._rows.tables is None:
-            raise Transient("Open vSwitch does not answer on this node", retry_after_s=1.0)
-
-    def _tables(self) -> Tables:
-        self._refuse_without_switch()
-        tables = self._rows.tables
-        assert tables is not None
-        return tables
-
-    def _plugged(self) -> list[Plugged]:
-        return list(sandbox.plugged(self._tables()))
-
-    async def _unplug(self, container_id: str, ifname: str) -> None:
-        for each in self._plugged():
-            if (each.container_id, each.ifname) == (container_id, ifname):
-                await self._rows.transact(sandbox.removal(self._tables(), each.port))
-                await sandbox.remove(each.device)
-
-    async def _unplug_port(self, port_id: str) -> None:
-        for each in self._plugged():
-            if each.port_id == port_id:
-                await self._rows.transact(sandbox.removal(self._tables(), each.port))
-                await sandbox.remove(each.device)
-
-    @contextlib.asynccontextmanager
-    async def _server(self) -> AsyncIterator[Server]:
-        server = self._connect()
-        try:
-            yield server
+            changes = [
+                relabel(each.interface, labels_of(msgspec.structs.replace(each, owed=LET_GO))) for each in cables
+            ]
+            await self._ledger.write(changes)
+            await self._keeper.clear(cables)
         finally:
-            await server.close()
+            self._keeper.put_back(*cables)
+        self._courier.tell()
+
+    def _owed(self) -> list[Cable]:
+        """Return the cables of which the server lacks news; not those of calls that may yet fail."""
+        try:
+            cables = self._keeper.cables()
+        except Transient:
+            return []
+        return [each for each in cables if each.owed and each.workload is not None and not self._keeper.is_busy(each)]
+
+    async def _settled(self, cables: Sequence[Cable]) -> None:
+        """The server knows: what is gone is free again, unless something new is owed meanwhile."""
+        now = {each.name: each for each in self._keeper.cables()}
+        changes = []
+        for cable in cables:
+            current = now.get(cable.name)
+            if current is None or (current.owed, current.workload) != (cable.owed, cable.workload):
+                continue
+            settled = msgspec.structs.replace(current, owed="")
+            changes.append(relabel(cable.interface, free_labels() if cable.owed == LET_GO else labels_of(settled)))
+        await self._ledger.write(changes)
+        self._keeper.wake()
+
+    async def _state(self) -> None:
+        """Tell the server now and then all that the node has, so that nothing of it is forgotten there; for ever."""
+        while True:
+            try:
+                await self._compare()
+            except WeftError:
+                await asyncio.sleep(STATEMENT_RETRY_S)
+            else:
+                await asyncio.sleep(STATEMENT_S)
+
+    async def _compare(self) -> None:
+        here = [each for each in self._keeper.cables() if each.owed != LET_GO]
+        asked = WorkloadsPresent(workloads=tuple(filter(None, map(_present, here))))
+        compared = await self._line.call(lambda server: server.workloads_present(self._node, asked))
+        if compared.stray or compared.missing:
+            log.info("workloads_differ", stray=compared.stray, missing=compared.missing, released=compared.released)
+        gone = [each for each in self._keeper.cables() if each.is_warm and _carries(each, compared.stray)]
+        await self._ledger.write([relabel(each.interface, free_labels()) for each in gone])
+
+    def _later(self, work: Awaitable[None]) -> None:
+        """Do what nobody has to wait for."""
+
+        async def carry_out() -> None:
+            try:
+                await work
+            except WeftError as error:
+                log.warning("left_for_later", error=error.message)
+
+        task = asyncio.create_task(carry_out())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
 
-def _is_of(plugged: Plugged, call: Call) -> bool:
-    return (plugged.container_id, plugged.ifname) == (call.container_id, call.ifname)
+async def _both(first: Awaitable[None], second: Awaitable[None]) -> None:
+    """Do two things side by side, and end when both have; raise what either raised."""
+    for outcome in await asyncio.gather(first, second, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
-def _release(container_id: str, project: str | None, name: str) -> WorkloadRelease:
-    return WorkloadRelease(name=name, holder=container_id, project_id=project)
+def _is_of(cable: Cable, call: Call) -> bool:
+    return (cable.container_id, cable.ifname) == (call.container_id, call.ifname)
+
+
+def _carries(cable: Cable, port_ids: Sequence[str]) -> bool:
+    return cable.workload is not None and cable.workload.port_id in port_ids
+
+
+def _present(cable: Cable) -> WorkloadPresent | None:
+    if cable.workload is None:
+        return None
+    return WorkloadPresent(port_id=cable.workload.port_id, epoch=cable.workload.epoch, holder=cable.container_id)
+
+
+def _containers(
+    cable: Cable, workload: Workload, call: Call, found: Configuration, wanted: Naming, *, owed: str = ""
+) -> Cable:
+    """Return a cable as it is when it is a container's."""
+    return msgspec.structs.replace(
+        cable,
+        workload=workload,
+        container_id=call.container_id,
+        ifname=call.ifname,
+        network=found.name,
+        project=found.project or "",
+        owed=owed,
+        is_device=True,
+        release=wanted.release or "",
+    )

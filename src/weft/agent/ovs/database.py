@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from weft.agent.ovs.jsonrpc import JsonRpc
-from weft.agent.ovs.tables import MONITORED, Operation, Row, Tables
+from weft.agent.ovs.tables import MONITORED, Operation, Row, Tables, mapping
 from weft.model.errors import Permanent, Transient
 
 DATABASE = "Open_vSwitch"
 RETRY_AFTER_S = 0.2
-
+OWN_PREFIX = "weft-"
+"""Of the keys that only the agent itself writes: it need not be told that it has."""
 
 _Update = dict[str, dict[str, dict[str, Row]]]
 
@@ -32,24 +33,45 @@ class _Replica:
         for update in (first, *self._early):
             self.take(update)
 
-    def take(self, update: _Update) -> None:
-        """Take a change; a changed row comes whole."""
+    def take(self, update: _Update) -> bool:
+        """Take a change; a changed row comes whole. Tell whether it is more than labels."""
         if self.tables is None:
             self._early.append(update)
-            return
+            return True
+        more = False
         for table, rows in update.items():
             for id_, change in rows.items():
-                if "new" in change:
-                    self.tables[table][id_] = change["new"]
+                new = change.get("new")
+                more = more or not _is_labelled(self.tables[table].get(id_), new)
+                if new is not None:
+                    self.tables[table][id_] = new
                 else:
                     self.tables[table].pop(id_, None)
+        return more
+
+
+def _is_labelled(before: Row | None, after: Row | None) -> bool:
+    """Tell whether nothing but what the agent itself notes on a row is new (weft.agent.cni.cables)."""
+    if before is None or after is None or before.keys() != after.keys():
+        return False
+    return all(
+        _foreign(before[column]) == _foreign(after[column])
+        if column == "external_ids"
+        else before[column] == after[column]
+        for column in after
+    )
+
+
+def _foreign(labels: Any) -> dict[str, str]:
+    return {key: value for key, value in mapping(labels).items() if not key.startswith(OWN_PREFIX)}
 
 
 class Database:
     """The switch's database. The replica is complete or absent, never half; it outlives the connection.
 
     ovsdb-server sends the changes a transaction makes before it answers the transaction, so that after `transact` the
-    replica contains what was written. `on_change` is called after each change, and when the connection is lost.
+    replica contains what was written. `on_change` is called after each change but those of the agent's own labels, and
+    when the connection is lost.
     """
 
     def __init__(self, path: str, on_change: Callable[[], None]) -> None:
@@ -75,8 +97,7 @@ class Database:
         replica = _Replica()
 
         def on_notification(method: str, params: list[Any]) -> None:
-            if method == "update":
-                replica.take(params[1])
+            if method == "update" and replica.take(params[1]):
                 self._on_change()
 
         rpc = await JsonRpc.connect(self._path, on_notification, self._on_change)

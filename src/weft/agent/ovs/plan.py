@@ -30,6 +30,8 @@ from weft.model.intent import RealizationState
 from weft.protocol.node import PortDesired
 
 MAX_VLAN = 4094
+INTERNAL = "internal"
+"""The kind of a device that Open vSwitch itself makes."""
 
 Groups = Mapping[str, Flows]
 """Flows by their owner; flows of different owners never have the same key."""
@@ -242,6 +244,11 @@ def _admin_down(wire: _Wire) -> Verdict:
 
 def _dress(wire: _Wire) -> Dress | None:
     device, mtu_bytes = wire.device, wire.port.mtu_bytes
+    if device.kind == INTERNAL:
+        # A container's cable (weft.agent.cni): a change of these columns lets ovs-vswitchd look at all its ports, and
+        # only frames that are longer than its MTU would be cut.
+        longer = device.mtu_bytes is not None and max(device.mtu_bytes, device.mtu_request_bytes or 0) < mtu_bytes
+        return Dress(device=device, tag=None, mtu_request_bytes=mtu_bytes) if longer else None
     tag = None if device.tag == wire.local_vlan else wire.local_vlan
     mtu = None if mtu_bytes in {device.mtu_bytes, device.mtu_request_bytes} else mtu_bytes
     return None if tag is None and mtu is None else Dress(device=device, tag=tag, mtu_request_bytes=mtu)

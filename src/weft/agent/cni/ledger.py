@@ -1,0 +1,91 @@
+"""Writes into Open vSwitch's database what cables say: what comes during a transaction goes with the next."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from weft.agent.ovs.tables import Operation, Tables
+from weft.model.errors import Permanent, Transient
+
+MAX_WRITES = 256
+"""Writes that go in one transaction."""
+
+
+_Write = tuple[Sequence[Operation], "asyncio.Future[None]"]
+
+
+class Rows(Protocol):
+    """What is needed of Open vSwitch's database; weft.agent.ovs.database.Database is one."""
+
+    @property
+    def tables(self) -> Tables | None: ...
+
+    @property
+    def connected(self) -> bool: ...
+
+    async def transact(self, operations: Sequence[Operation]) -> None: ...
+
+
+class Ledger:
+    """The one writer of cables."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._waiting: list[_Write] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    @property
+    def tables(self) -> Tables:
+        """The rows. Raises Transient while Open vSwitch does not answer."""
+        tables = self._rows.tables
+        if tables is None or not self._rows.connected:
+            raise Transient("Open vSwitch does not answer on this node", retry_after_s=1.0)
+        return tables
+
+    async def write(self, operations: Sequence[Operation]) -> None:
+        """Commit operations; they are in the rows then. Raises what ovsdb-server says."""
+        if not operations:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((operations, done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+        await done
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                taken, self._waiting = self._waiting[:MAX_WRITES], self._waiting[MAX_WRITES:]
+                try:
+                    await self._rows.transact([each for operations, _ in taken for each in operations])
+                except Permanent as error:
+                    await self._one_by_one(taken, error)
+                except Transient as error:
+                    _end(taken, error)
+                else:
+                    _end(taken, None)
+        finally:
+            self._writing = None
+
+    async def _one_by_one(self, taken: list[_Write], error: Permanent) -> None:
+        """After a refusal of all, find out whose it is."""
+        if len(taken) == 1:
+            _end(taken, error)
+            return
+        for each in taken:
+            try:
+                await self._rows.transact(each[0])
+            except (Permanent, Transient) as own:
+                _end([each], own)
+            else:
+                _end([each], None)
+
+
+def _end(taken: list[_Write], error: Exception | None) -> None:
+    for _, done in taken:
+        if done.done():
+            continue  # its call was broken off
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

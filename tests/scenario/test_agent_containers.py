@@ -1,0 +1,264 @@
+"""Containers of a node: added, deleted, moved, with the agent killed at every point where it speaks to the outside."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from container_node import ContainerNode, Killed, at_once
+from core_world import World, world
+from tests.thorough import some
+
+from weft.agent.cni.errors import CniError, Code
+from weft.intent.ports import delete_port
+from weft.intent.workloads import attach
+from weft.model.ids import NodeName
+from weft.protocol.workload import MISSING_S, WorkloadRequest
+
+__all__ = ["at_once"]
+pytestmark = pytest.mark.usefixtures("at_once")
+
+WEB, DB = "web-7c9d8f6b5-x2x4z", "db-0"
+
+
+@pytest.fixture
+async def dc(tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path) as made:
+        await made.subnet(await made.network("pods"), "10.0.0.0/24")
+        yield made
+
+
+@pytest.fixture
+async def node(dc: World) -> AsyncIterator[ContainerNode]:
+    made = ContainerNode(dc)
+    await made.rest()
+    yield made
+    await made.close()
+
+
+async def test_a_container_takes_a_warm_port_and_the_server_hears_of_it_after(node: ContainerNode) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    assert [(each.name, each.holder) for each in await node.bound() if each.holder] == [(f"c/d/{WEB}", "first")]
+    warm = [each for each in node.cables() if each.is_warm]
+    assert warm, "more are ready"
+    node.machine.server_away = True
+    said = await node.call("ADD", "second", "web-7c9d8f6b5-aaaaa")
+    assert said["ips"][0]["address"] in {f"{each.workload.addresses[0].address}/24" for each in warm}
+    with pytest.raises(CniError, match="no weft server answers") as refused:
+        await node.call("ADD", "third", DB)
+    assert refused.value.code is Code.TRY_AGAIN_LATER
+    node.machine.server_away = False
+    await node.rest()
+    assert {each.holder for each in await node.bound() if each.holder} == {"first", "second"}
+    await node.check()
+
+
+async def test_a_deletion_needs_no_server_and_may_come_often(node: ContainerNode) -> None:
+    await node.call("ADD", "a", WEB)
+    await node.call("ADD", "b", DB)
+    node.machine.server_away = True
+    for container, pod in (("a", WEB), ("b", DB)):
+        for netns in (None, "", "", ""):
+            await node.call("DEL", container, pod, netns=netns)
+    assert node.machine.pairs == {}
+    node.machine.server_away = False
+    await node.rest()
+    assert not any(each.holder for each in await node.bound())
+    await node.check()
+
+
+async def test_only_the_holder_releases(node: ContainerNode, dc: World) -> None:
+    await node.call("ADD", "old", DB)
+    request = WorkloadRequest(name=f"c/d/{DB}", holder="new", network="pods")
+    moved = await dc.store.transact(lambda tx: attach(tx, NodeName("node2"), request, project_id="p1"))
+    await node.call("DEL", "old", DB)
+    await node.call("DEL", "old", DB, netns="")
+    await node.rest()
+    view = await dc.view(moved.port_id)  # type: ignore[arg-type]
+    assert view.life.current is not None
+    assert view.life.current.node == "node2"
+
+
+async def test_the_next_container_of_a_name_on_the_same_node_has_its_port(node: ContainerNode) -> None:
+    first = await node.call("ADD", "one", DB)
+    second = await node.call("ADD", "two", DB)
+    assert second["ips"] == first["ips"]
+    await node.call("DEL", "one", DB)
+    await node.rest()
+    [held] = [each for each in await node.bound() if each.holder]
+    assert held.holder == "two"
+    await node.check()
+
+
+async def test_what_fails_leaves_nothing(node: ContainerNode) -> None:
+    await node.call("ADD", "first", WEB)
+    for pod in (WEB, DB):
+        with pytest.raises(CniError, match="No such file") as failed:
+            await node.call("ADD", "second", pod, netns="/run/netns/not-there")
+        assert failed.value.code is Code.TRY_AGAIN_LATER
+    with pytest.raises(CniError, match="no network is called 'nowhere'"):
+        await node.call("ADD", "second", WEB, network="nowhere")
+    await node.rest()
+    assert {each.holder for each in await node.bound()} == {"first", ""}
+    assert len(node.machine.pairs) == 1
+    await node.check()
+
+
+async def test_a_taken_name_is_said_and_the_port_is_as_warm_as_before(node: ContainerNode) -> None:
+    await node.call("ADD", "first", WEB)
+    with pytest.raises(CniError, match="there is a eth0 already"):
+        await node.call("ADD", "second", "web-7c9d8f6b5-bbbbb", netns="/run/netns/first")
+    await node.rest()
+    assert {each.holder for each in await node.bound()} == {"first", ""}
+    await node.check()
+
+
+async def test_collection_takes_what_is_not_valid_any_more(node: ContainerNode) -> None:
+    await node.call("ADD", "a", WEB)
+    await node.call("ADD", "b", DB)
+    await node.call("GC", "", **{"cni.dev/valid-attachments": [{"containerID": "b", "ifname": "eth0"}]})
+    await node.rest()
+    assert {each.holder for each in await node.bound() if each.holder} == {"b"}
+    await node.check()
+
+
+async def test_many_starts_at_once_cost_the_server_few_calls(dc: World) -> None:
+    node = ContainerNode(dc)
+    await node.rest()
+    adds = (node.call("ADD", f"c{number}", f"web-7c9d8f6b5-x2x{number:02d}") for number in range(20))
+    said = await asyncio.gather(*adds)
+    await node.rest()
+    assert len({each["ips"][0]["address"] for each in said}) == 20
+    calls = [each for each in node.points.names if each in {"before a batch", "before an order"}]
+    assert len(calls) <= 10
+    await node.check()
+    await node.close()
+
+
+async def test_a_port_that_the_server_takes_back_is_not_given_to_a_container(node: ContainerNode, dc: World) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    warm = [each for each in await node.bound() if not each.holder]
+    assert warm
+    for each in warm:
+        await dc.store.transact(lambda tx, id_=each.port_id: delete_port(tx, id_))
+    await node.rest()
+    said = await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
+    assert said["ips"][0]["address"].partition("/")[0] not in {each.addresses[0].address for each in warm}
+    await node.rest()
+    await node.check()
+
+
+async def start(node: ContainerNode) -> None:
+    """A node with a container of each kind, and warm ports."""
+    await node.call("ADD", "kept", "kept-0")
+    await node.call("ADD", "other", "web-7c9d8f6b5-other")
+    await node.rest()
+
+
+async def add_warm(node: ContainerNode) -> None:
+    await node.call("ADD", "x", WEB)
+    await node.rest()
+
+
+async def add_sticky(node: ContainerNode) -> None:
+    await node.call("ADD", "x", DB)
+    await node.rest()
+
+
+async def add_and_delete_warm(node: ContainerNode) -> None:
+    await node.call("ADD", "x", WEB)
+    await node.call("DEL", "x", WEB)
+    await node.rest()
+
+
+async def add_and_delete_sticky(node: ContainerNode) -> None:
+    await node.call("ADD", "x", DB)
+    await node.rest()
+    await node.call("DEL", "x", DB)
+    await node.rest()
+
+
+async def add_to_no_namespace(node: ContainerNode) -> None:
+    for pod in (WEB, DB):
+        with pytest.raises(CniError):
+            await node.call("ADD", "x", pod, netns="/run/netns/not-there")
+    await node.rest()
+
+
+async def add_twice(node: ContainerNode) -> None:
+    await node.call("ADD", "x", DB)
+    await node.call("ADD", "y", DB)
+    await node.call("DEL", "x", DB)
+    await node.rest()
+
+
+Play = Callable[[ContainerNode], Awaitable[None]]
+PLAYS: tuple[Play, ...] = (
+    add_warm,
+    add_sticky,
+    add_and_delete_warm,
+    add_and_delete_sticky,
+    add_to_no_namespace,
+    add_twice,
+)
+
+
+async def fault_points(dc: World, play: Play) -> list[str]:
+    """Name every point of a play where the agent speaks to the outside."""
+    node = ContainerNode(dc)
+    await node.rest()
+    await start(node)
+    node.points.names.clear()
+    await play(node)
+    await node.close()
+    return node.points.names
+
+
+@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.__name__)
+async def test_killed_anywhere_it_recovers_and_nothing_leaks(play: Play, tmp_path: Path) -> None:
+    """The runtime deletes what was not added, as runtimes do; then node and plan agree, and all is gone that should."""
+    async with world(tmp_path) as dc:
+        await dc.subnet(await dc.network("pods"), "10.0.0.0/20")
+        points = await fault_points(dc, play)
+    assert points
+    for number in some(range(1, len(points) + 1)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        async with world(folder) as dc:
+            await dc.subnet(await dc.network("pods"), "10.0.0.0/24")
+            await killed_at(dc, play, number, points[number - 1])
+
+
+async def killed_at(dc: World, play: Play, number: int, name: str) -> None:
+    node = ContainerNode(dc)
+    await node.rest()
+    await start(node)
+    node.points.names.clear()
+    node.points.kill_at = number
+    added_to = {"x", "y"}
+    with contextlib.suppress(Killed):
+        await play(node)
+    try:
+        await node.restart()
+        for container in sorted(added_to):
+            for netns in (None, ""):
+                await node.call("DEL", container, WEB, netns=netns)
+                await node.call("DEL", container, DB, netns=netns)
+        await node.rest()
+        dc.clock.advance(MISSING_S + 1)
+        await node.restart()  # its statement is the second that lacks what was lost
+        dc.clock.advance(MISSING_S + 1)
+        await node.restart()
+        assert {each.holder for each in await node.bound() if each.holder} == {"kept", "other"}
+        assert {pair.netns for pair in node.machine.pairs.values()} == {"/run/netns/kept", "/run/netns/other"}
+        await node.check()
+        assert (await node.call("ADD", "x", WEB))["ips"], "and the next container is added"
+        await node.rest()
+        await node.check()
+    except AssertionError as error:
+        raise AssertionError(f"killed at point {number}, {name}: {error}") from error
+    finally:
+        await node.close()
