@@ -77,7 +77,7 @@ def test_a_pod_has_an_address_of_the_plan_and_is_reached_from_another_leaf(lab: 
     assert web(lab, address) == "here", "and is asked by TCP"
     node1.stop_sandbox(sandbox)
     node1.remove_sandbox(sandbox)
-    assert lab.client.ports.list(name="c1/default/web-7c9d8-x2x4z") == [], "nobody will ask for its name again"
+    until(lambda: not lab.client.ports.list(name="c1/default/web-7c9d8-x2x4z"), "nobody will ask for its name again")
     assert pods.devices() == pods.devices_before
 
 

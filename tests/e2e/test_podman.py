@@ -66,7 +66,7 @@ def test_containers_of_podman_reach_each_other_and_have_what_they_ask_for(
     here.call("restart", "--time", "0", "first")  # DEL and ADD of the same container
     until(lambda: answers(here, "first", "10.90.0.77"), "it is there again")
     here.call("stop", "--time", "0", "first")
-    assert lab.client.ports.list(name=f"hosts/{first}") == [], "what is stopped has no port"
+    until(lambda: not lab.client.ports.list(name=f"hosts/{first}"), "what is stopped has no port")
     here.call("rm", "first")
     there.call("rm", "--force", "--time", "0", "second")
     assert lab.client.ports.list(network_id=port["network_id"], device_owner="container:workload") == []
