@@ -69,5 +69,6 @@ def test_containers_of_podman_reach_each_other_and_have_what_they_ask_for(
     until(lambda: not lab.client.ports.list(name=f"hosts/{first}"), "what is stopped has no port")
     here.call("rm", "first")
     there.call("rm", "--force", "--time", "0", "second")
-    assert lab.client.ports.list(network_id=port["network_id"], device_owner="container:workload") == []
+    own = {"network_id": port["network_id"], "device_owner": "container:workload"}
+    until(lambda: not any(each["name"] for each in lab.client.ports.list(**own)), "no container has a port")
     until(lambda: (host_ends(lab, "node1"), host_ends(lab, "node2")) == before, "no device is left")
