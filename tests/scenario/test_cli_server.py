@@ -62,6 +62,22 @@ async def typed(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Typed:
     return run
 
 
+async def test_a_port_comes_into_a_network_by_its_labels_and_says_why(typed: Typed) -> None:
+    for name, cidr in (("small", "10.0.1.0/28"), ("large", "10.0.2.0/24")):
+        await typed("network", "create", name)
+        await typed("subnet", "create", name, cidr)
+        await typed("network", "label", name, "tier=web")
+    said = await typed("port", "create", "--network-label", "tier=web", "--name", "web-1")
+    assert "network    large" in said
+    assert "tier=web" in said, "its history says why"
+    assert "10.0.2.2" in said
+    for arguments in (["small", "--network-label", "tier=web"], []):
+        result = await asyncio.to_thread(CliRunner().invoke, weft, ["port", "create", *arguments])
+        assert (result.exit_code, "name a NETWORK" in result.output) == (2, True)
+    result = await asyncio.to_thread(CliRunner().invoke, weft, ["port", "create", "--network-label", "web"])
+    assert (result.exit_code, "'web' is no label: write KEY=VALUE" in result.output) == (2, True)
+
+
 async def test_a_port_from_nothing_to_nothing(typed: Typed) -> None:
     await typed("network", "create", "web", "--project", "red")
     await typed("subnet", "create", "web", "10.0.1.0/24", "--name", "web-addresses")

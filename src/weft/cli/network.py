@@ -4,7 +4,7 @@ import click
 
 from weft.cli.connection import asks_server
 from weft.cli.manual import Group
-from weft.cli.objects import Kind, add_common_commands, attributes, print_object
+from weft.cli.objects import Kind, add_common_commands, attributes, label_of, print_object
 from weft.cli.output import Output
 from weft.client import Client
 
@@ -75,18 +75,11 @@ def create(
 @click.argument("labels", nargs=-1, required=True, metavar="KEY=VALUE...")
 @asks_server
 def label(client: Client, output: Output, network: str, labels: tuple[str, ...]) -> None:
-    """Give a network labels; `KEY=` takes one away. Ports are made in networks by them."""
+    """Give a network labels; `KEY=` takes one away. Ports are made in networks by them (--network-label)."""
     found = client.networks.find(network)
-    wanted = {**found.get("labels", {}), **dict(map(_label, labels))}
+    wanted = {**found.get("labels", {}), **dict(map(label_of, labels))}
     kept = {key: value for key, value in wanted.items() if value}
     print_object(output, client.networks.update(str(found["id"]), {"labels": kept}))
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, divided, value = text.partition("=")
-    if not key or not divided:
-        raise click.BadParameter(f"'{text}' is no label: write KEY=VALUE, or KEY= to take it away")
-    return key, value
 
 
 @network.command()

@@ -43,6 +43,14 @@ def attributes(**given: object) -> dict[str, object]:
     return {name: value for name, value in given.items() if value is not None and value != ()}
 
 
+def label_of(text: str) -> tuple[str, str]:
+    """Return the name and the value of a label."""
+    key, divided, value = text.partition("=")
+    if not key or not divided:
+        raise click.BadParameter(f"'{text}' is no label: write KEY=VALUE")
+    return key, value
+
+
 def names_of(objects: Sequence[JsonObject]) -> dict[str, str]:
     """Return the names of objects by id; an object without one is shown by its id."""
     return {str(each["id"]): str(each.get("name") or each["id"]) for each in objects}

@@ -6,7 +6,7 @@ import click
 
 from weft.cli.connection import asks_server
 from weft.cli.manual import Group
-from weft.cli.objects import attributes, names_of
+from weft.cli.objects import attributes, label_of, names_of
 from weft.cli.output import Output
 from weft.cli.port_view import print_port, print_port_table
 from weft.cli.port_wait import WAIT_S, wait_until_settled, watch_ports
@@ -22,6 +22,7 @@ timeout_option = click.option("--timeout", "timeout_s", default=WAIT_S, show_def
     cls=Group,
     examples=(
         ("weft port create web --name web-1", "An address that web-1 keeps, on no node yet."),
+        ("weft port create --network-label tier=web", "In whichever network has the label, and most addresses free."),
         ("weft port bind web-1 node1 --wait", "Put it on a node, and wait until packets flow."),
         ("weft port bind web-1 node2 --wait", "Move it: the old place works until the new one does."),
         ("weft port bind web-1 node3 --supersede", "Its node is lost: drop the old binding at once."),
@@ -68,7 +69,10 @@ def show(client: Client, output: Output, port: str) -> None:
 
 
 @port.command()
-@click.argument("network")
+@click.argument("network", required=False)
+@click.option(
+    "--network-label", "labels", multiple=True, metavar="KEY=VALUE", help="In place of NETWORK: any that has it."
+)
 @click.option("--name", help="A name for people; commands take it in place of the id.")
 @click.option(
     "--address", "addresses", multiple=True, metavar="IP", help="This address; repeatable. Else one is picked."
@@ -86,7 +90,8 @@ def create(
     client: Client,
     output: Output,
     *,
-    network: str,
+    network: str | None,
+    labels: Sequence[str],
     addresses: Sequence[str],
     node: str | None,
     trunk: bool,
@@ -95,15 +100,21 @@ def create(
     timeout_s: float,
     **given: object,
 ) -> None:
-    """Create a port on a network.
+    """Create a port on a network, or on the emptiest of those that have all labels: its history says why that one.
 
     A bare-metal server has one network untagged, and by --trunk any number of others by tags: `weft port show` tells
     the VLAN that its leaf has chosen.
     """
     if wait and not node:
         raise click.UsageError("--wait needs --node: a port that is on no node never becomes ACTIVE")
-    owner = client.networks.find(network)
-    body = attributes(network_id=owner["id"], project_id=project_id or owner.get("project_id"), **given)
+    if (network is None) == (not labels):
+        raise click.UsageError("name a NETWORK, or what it is labelled by --network-label; not both")
+    body = attributes(project_id=project_id, **given)
+    if network is not None:
+        owner = client.networks.find(network)
+        body = attributes(network_id=owner["id"], project_id=owner.get("project_id")) | body
+    else:
+        body["network_labels"] = dict(map(label_of, labels))
     if addresses:
         body["fixed_ips"] = [{"ip_address": address} for address in addresses]
     if node:
