@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from bench.postgres import PostgresServer
 from core_world import Clock, World, small_dc
+from old_database import goes_forward
 
 from weft.intent.inventory import replace_inventory
 from weft.intent.ports import FixedIpSpec, PortSpec, create_port, delete_port
@@ -210,6 +211,10 @@ async def test_the_schema_is_the_one_that_statements_are_written_for(url: str) -
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
+
+
+async def test_a_database_of_the_first_version_goes_forward(url: str, tmp_path: Path) -> None:
+    await goes_forward(tmp_path, url, "0001")
 
 
 async def test_a_database_moves_from_sqlite_without_loss(url: str, tmp_path: Path) -> None:

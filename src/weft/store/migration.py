@@ -20,7 +20,7 @@ def upgrade(url: str) -> None:
 
     Raises Permanent if it was written by a newer weft.
     """
-    config = _config(url)
+    config = configuration(url)
     newest = ScriptDirectory.from_config(config).get_current_head()
     found = current(url)
     if found == newest:
@@ -47,10 +47,11 @@ def current(url: str) -> str | None:
 
 def head() -> str | None:
     """Return the newest schema version that this weft knows."""
-    return ScriptDirectory.from_config(_config("")).get_current_head()
+    return ScriptDirectory.from_config(configuration("")).get_current_head()
 
 
-def _config(url: str) -> Config:
+def configuration(url: str) -> Config:
+    """Return what Alembic has to know to work on a database."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
