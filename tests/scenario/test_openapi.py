@@ -70,3 +70,16 @@ async def test_bodies_of_neutrons_pages_are_described(server: ApiServer) -> None
     for operation in operations(server):
         if operation.path.startswith("/v2.0/") and operation.path.split("/")[2] in resources:
             assert is_described(operation, resources), operation
+
+
+async def test_every_page_is_in_the_documentation(server: ApiServer) -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    own = (docs / "api.md").read_text()
+    neutrons = own + "".join((docs / name).read_text() for name in ("neutron.md", "neutron-resources.md"))
+    missing = []
+    for each in operations(server):
+        words = [word for word in each.path.split("/") if word and not word.startswith("{")]
+        page = own if each.path.startswith("/v1") else neutrons
+        if words and f"/{words[-1]}" not in page and f"`{words[-1]}`" not in page:
+            missing.append(each.path)
+    assert missing == []
