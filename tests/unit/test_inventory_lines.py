@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from weft.cli.inventory import inventory
+from weft.fabric.checks import problems_of_part
 from weft.fabric.topology import problems
 from weft.model.errors import Invalid
 from weft.protocol.inventory import decode
@@ -80,6 +81,34 @@ def test_the_command_says_file_and_line_of_each(tmp_path: Path) -> None:
     result = CliRunner().invoke(inventory, ["check", str(file)])
     assert isinstance(result.exception, Invalid)
     assert f"{file}:18: switches[1](leaf1).role" in result.exception.message
+    assert f"{file}:7: site private: links 10.255.0.0/24 overlaps" in result.exception.message, "all in one report"
+    assert "2 problems" in result.exception.message.splitlines()[0], "and nothing that leaf1's absence would explain"
+
+
+WRONG = {  # what is to be found in the example whichever other row cannot be read
+    ("switches", 3): {"management": "192.168.0.11"},
+    ("switches", 4): {"asn": 65000},
+    ("nodes", 2): {"site": "nowhere"},
+    ("links", 3): {"a": "leaf1:eth1"},
+}
+
+
+def test_what_cannot_be_read_hides_nothing_and_is_no_reason_for_anything() -> None:
+    wire = tomllib.loads((Path(__file__).parents[2] / "examples" / "small-dc.toml").read_text())
+    del wire["lab"]
+    for (table, place), values in WRONG.items():
+        wire[table][place] |= values
+    everything = {str(each) for each in problems(decode(wire))}
+    assert len(everything) >= len(WRONG)
+    for table in ("sites", "switches", "nodes", "links"):
+        for place, row in enumerate(wire[table]):
+            broken = {**wire, table: [{**each, "colour": "red"} if each is row else each for each in wire[table]]}
+            with pytest.raises(Invalid) as raised:
+                decode(broken, problems_of_part)
+            _, shape, *told = (line.strip() for line in raised.value.message.splitlines())
+            assert f"{table}[{place}]" in shape
+            assert set(told) <= everything, f"without {table}[{place}]"
+            assert told or table == "sites"
 
 
 def test_a_file_written_otherwise_has_no_lines() -> None:

@@ -57,11 +57,11 @@ def show(client: Client, output: Output) -> None:
 @inventory_file
 def check(file: Path) -> None:
     """Check an inventory file, without a server; lists every problem."""
-    from weft.fabric.topology import problems  # noqa: PLC0415 - the other commands leave checking to the server
+    from weft.fabric.checks import problems, problems_of_part  # noqa: PLC0415 - the other commands leave checking to the server
     from weft.protocol.inventory import decode  # noqa: PLC0415
 
     with said_with_lines(file):
-        found = problems(decode(read(file)))
+        found = problems(decode(read(file), problems_of_part))
         if found:
             raise Invalid("\n".join([f"{file} has {len(found)} problems:", *(f"  {each}" for each in found)]))
     click.echo(f"{file} is in order")

@@ -69,6 +69,11 @@ def problems(inventory: Inventory) -> list[Problem]:
     return found
 
 
+def problems_of_part(inventory: Inventory) -> list[Problem]:
+    """Return the problems of an inventory of which rows are missing: not what those may be the reason of."""
+    return [problem for check in _CHECKS if check not in _NEEDS_ALL for problem in check(inventory)]
+
+
 def _repeated(values: Iterable[str]) -> list[str]:
     return [value for value, count in Counter(values).items() if count > 1]
 
@@ -486,3 +491,4 @@ _CHECKS = (
     _exits,
     _vlan_parts,
 )
+_NEEDS_ALL = {_paths, _models, _exits, _vlan_parts}

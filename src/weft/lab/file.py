@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from weft.fabric.topology import problems
+from weft.fabric.checks import problems, problems_of_part
 from weft.lab.topology import Wiring, wiring
 from weft.model.errors import Invalid
 from weft.model.inventory import Inventory
@@ -62,7 +62,7 @@ def read(path: Path) -> LabFile:
 
 
 def _in_order(path: Path, document: Mapping[str, Any]) -> Inventory:
-    inventory = decode(document)
+    inventory = decode(document, problems_of_part)
     found = problems(inventory)
     if found:
         listed = "\n".join(f"  - {each.where}: {each.message}" for each in found)

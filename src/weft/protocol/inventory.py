@@ -3,7 +3,7 @@
 Tables ``sites``, ``switches``, ``nodes``, ``links`` and, if need be, ``models`` and ``exits``; link ends as
 ``device:interface``, ranges as ``100-3999``, addresses as text. `decode` checks shape only - types, names, unknown
 keys - and reports every problem by its path; whether the parts fit together is the matter of
-weft.fabric.topology.problems.
+weft.fabric.topology.problems, which a caller may have told along.
 """
 
 import enum
@@ -11,7 +11,7 @@ import ipaddress
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -47,8 +47,15 @@ MAX_PROBLEMS_SHOWN = 100
 """An Invalid lists at most this many problems and counts the rest."""
 
 
-def decode(wire: Mapping[str, Any]) -> Inventory:
-    """Return the inventory that `wire` writes; raise one Invalid that lists every problem of shape by its path."""
+def _nothing(_: Inventory) -> Iterable[object]:
+    return ()
+
+
+def decode(wire: Mapping[str, Any], beside: Callable[[Inventory], Iterable[object]] = _nothing) -> Inventory:
+    """Return the inventory that `wire` writes; raise one Invalid that lists every problem of shape by its path.
+
+    After them it lists what `beside` finds in the rows that can be read and rest on none that can't.
+    """
     problems: list[str] = []
     if not isinstance(wire, Mapping):
         raise Invalid(f"an inventory is a table of sites, switches, nodes and links, not {_kind(wire)}")
@@ -64,8 +71,30 @@ def decode(wire: Mapping[str, Any]) -> Inventory:
         exits=_rows(Exit, wire.get("exits", ()), "exits", problems),
     )
     if problems:
+        problems += map(str, beside(_sound(inventory, wire)))
         raise Invalid(listing("the inventory cannot be read", problems), kind="InventoryInvalid")
     return inventory
+
+
+def _sound(inventory: Inventory, wire: Mapping[str, Any]) -> Inventory:
+    """Return the rows that rest on none that could not be read: those would be told to miss it."""
+    switches, nodes = inventory.switches, inventory.nodes
+    if len(_raw(wire, "sites")) != len(inventory.sites) or not inventory.sites:
+        sites = {str(site.name) for site in inventory.sites}
+        switches = tuple(each for each in switches if each.site in sites)
+        nodes = tuple(each for each in nodes if each.site in sites)
+    read = {str(each.name) for each in switches} | {str(each.name) for each in nodes}
+    named = (
+        row.get("name") for table in ("switches", "nodes") for row in _raw(wire, table) if isinstance(row, Mapping)
+    )
+    broken = {str(name) for name in named} - read
+    links = tuple(link for link in inventory.links if not broken & {link.a.device, link.b.device})
+    return msgspec.structs.replace(inventory, switches=switches, nodes=nodes, links=links)
+
+
+def _raw(wire: Mapping[str, Any], table: str) -> Sequence[Any]:
+    rows = wire.get(table)
+    return rows if isinstance(rows, list | tuple) else ()
 
 
 def encode(inventory: Inventory) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from weft.api.answers import JsonAnswer, read_json
 from weft.api.routing import Operation
+from weft.fabric.checks import problems_of_part
 from weft.fabric.numbering import Numbering
 from weft.intent.inventory import replace_inventory
 from weft.model.errors import NotFound
@@ -43,7 +44,7 @@ class InventoryPages:
 
     async def replace(self, request: Request) -> Response:
         """Make the body the inventory; what exists keeps its numbers."""
-        inventory = decode(await read_json(request, dict[str, Any]))
+        inventory = decode(await read_json(request, dict[str, Any]), problems_of_part)
         numbering = await self._store.transact(lambda tx: replace_inventory(tx, inventory))
         return JsonAnswer({"revision": self._store.revision, "numbering": numbering_wire(numbering)})
 
