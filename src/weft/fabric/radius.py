@@ -64,10 +64,12 @@ def radii(topology: Topology, *, every: bool = False) -> list[Radius]:
     return sorted(found, key=lambda each: (each.site, -each.routed, -each.bridged, each.kind, each.what))
 
 
-def expected(topology: Topology, site: SiteName, dead: SwitchName) -> dict[tuple[str, str], tuple[bool, bool]]:
-    """Return for each two nodes of a site whether frames, and whether packets, pass between them without a switch."""
+def expected(topology: Topology, site: SiteName, down: str) -> dict[tuple[str, str], tuple[bool, bool]]:
+    """Return for each two nodes of a site whether frames, and whether packets, pass between them without a switch, or
+    a cable between two, named as `radii` names it."""
     view = _Site(topology, site)
-    paths = view.paths(frozenset({dead}), frozenset())
+    cut = view.places(down)
+    paths = view.paths(frozenset() if cut else frozenset({SwitchName(down)}), cut)
     nodes = {node: group for group, names in view.groups.items() for node in names}
     return {
         (one, other): paths[_ordered(nodes[one], nodes[other])][:2] for one in nodes for other in nodes if one < other
@@ -121,6 +123,10 @@ class _Site:
                 joined = True
         view = _Left(self._roles, dead, spines, bridged, self._join if joined else None, self._gateway)
         return {pair: view.between(*pair) for pair in combinations_with_replacement(sorted(self.groups, key=sorted), 2)}
+
+    def places(self, cable: str) -> frozenset[int]:
+        """Return where a cable between switches stands, by its name; nowhere if there is none of that name."""
+        return frozenset(place for place in range(len(self._between)) if self._named(place) == cable)
 
     def _is_between(self, link: Link) -> bool:
         return link.a.device in self._roles and link.b.device in self._roles
