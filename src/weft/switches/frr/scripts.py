@@ -61,7 +61,7 @@ part end
 
 _BRIDGE_PARTS = r"""
 part vlans; bridge -j vlan
-part closed; ip -j route show table all type unreachable; ip -j -6 route show table all type unreachable
+part closed; ip -j -4 route show table all type unreachable; ip -j -6 route show table all type unreachable
 """
 
 _MONITOR = r"""
