@@ -56,8 +56,7 @@ def plan(client: Client, output: Output, switches: tuple[str, ...]) -> None:
         output.json(found)
         return
     for each in found:
-        output.heading(each["switch"])
-        output.diff(each["text"] or "  nothing to change")
+        output.diff(each["text"])
 
 
 @fabric.command()

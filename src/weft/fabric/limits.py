@@ -2,7 +2,7 @@
 
 Seven resources are counted, each a table of the hardware: VLANs, VNIs, VRFs, MAC addresses, host routes (ARP and ND
 entries included), prefixes, ACL entries. A limit that nobody wrote down is not enforced. What a switch uses is counted
-by weft.fabric.usage; this module compares and names what overflows.
+by weft.fabric.leaf_table; this module compares and names what overflows.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -84,7 +84,7 @@ def limits_of(topology: Topology, switch: SwitchName) -> dict[Resource, int]:
 def config_usage(config: SwitchConfig) -> dict[Resource, int]:
     """Return what a configuration alone says of a switch's usage: VLANs, VNIs and VRFs.
 
-    MAC addresses and routes come from the other switches; weft.fabric.usage counts them from intent.
+    MAC addresses and routes come from the other switches; weft.fabric.leaf_table counts them from intent.
     """
     return {
         Resource.VLANS: len({attachment.vlan for attachment in config.attachments if attachment.vlan}),
