@@ -47,6 +47,14 @@ power_on() {
     exec chroot . /bin/bash /run/init inside "${@:4}"
 }
 
+forget_links() {  # those that weft made; a kernel that boots has none, but our cables' namespace outlives a power cut
+    local path name
+    for path in /sys/class/net/*; do
+        name=${path##*/}
+        [[ ! -e $path/ifalias || $(<"$path/ifalias") != weft ]] || ip link del "$name" 2>/dev/null || true
+    done
+}
+
 keep() {  # run a program; when it ends, run it again
     while :; do "$@" || true; sleep 0.2; done
 }
@@ -66,6 +74,7 @@ inside() {
     local address=$1
     export PATH=/usr/sbin:/usr/bin
     ip link set lo up
+    forget_links
     if ip link add weft-probe type vrf table 4000000000 2>/dev/null; then
         ip link del weft-probe
     else
