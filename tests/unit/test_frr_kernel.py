@@ -65,7 +65,7 @@ CONFIGS = st.builds(
 def taken(layout: Layout, kernel: SmallKernel, before: Kernel, config: SwitchConfig) -> Kernel:
     """Take a kernel to a configuration, and return what is then read from it."""
     wanted = layout.wanted(config, before)
-    kernel.take(link_changes(before.links, wanted.links), wanted.spaces)
+    kernel.take(link_changes(before.links, wanted.links, before.closed_tables), wanted.spaces)
     return kernel.seen(wanted, config)
 
 
@@ -122,6 +122,20 @@ def test_a_damaged_vxlan_shows(layout: Layout, damage: dict[str, object]) -> Non
     less = replace(whole, links={**whole.links, where: replace(whole.links[where], **damage)})  # type: ignore[arg-type]
     assert read(layout, less, config) != config
     assert link_changes(less.links, layout.wanted(config, less).links)
+
+
+def test_a_vrf_that_is_open_shows_and_is_closed() -> None:
+    config = carrying([1])
+    kernel = SmallKernel()
+    whole = taken(VrfLayout(), kernel, Kernel(links=dict(kernel.links)), config)
+    kernel.closed.clear()
+    opened = replace(whole, closed_tables=frozenset())
+    assert read(VrfLayout(), opened, config) != config
+    again = taken(VrfLayout(), kernel, opened, config)
+    assert read(VrfLayout(), again, config) == config
+    assert {where: link.ifindex for where, link in again.links.items()} == {
+        where: link.ifindex for where, link in whole.links.items()
+    }, "and no link is made anew for it"
 
 
 @by_layout

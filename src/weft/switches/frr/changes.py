@@ -6,7 +6,7 @@ only there if something differs.
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -54,8 +54,11 @@ class LinkChanges(msgspec.Struct, frozen=True, kw_only=True):
         return any((self.first, self.masters, self.links, self.ports, self.last))
 
 
-def link_changes(have: Table, want: Table) -> LinkChanges:
-    """Return what leads from one table to the other. Raise Permanent if a cable's interface is not on the switch."""
+def link_changes(have: Table, want: Table, closed: Container[int] | None = None) -> LinkChanges:
+    """Return what leads from one table to the other. Raise Permanent if a cable's interface is not on the switch.
+
+    `closed`: the routing tables of VRFs that lead nowhere else; None: all that there are.
+    """
     ends = {link.peer for link in want.values()}
     cables = (where for where, link in want.items() if where[0] == OWN_SPACE and not link.kind and where not in ends)
     absent = sorted(where[1] for where in cables if where not in have)
@@ -82,10 +85,24 @@ def link_changes(have: Table, want: Table) -> LinkChanges:
             *_batches("ip", ((where, [f"link set {where[1]} nomaster"]) for where in _left_ports(have, want, doomed))),
             *_batches("bridge", _vlan_lines(ordered, present)),
             *_batches("ip", _late_ups(ordered, present)),
+            *_batches("ip", _closings(ordered, made, closed)),
         ),
         last=_deletions(doomed - early),
         made=frozenset(made),
     )
+
+
+def _closing(vrf: Link) -> list[str]:
+    """What a VRF does not know must not be looked up in the switch's own table."""
+    return [f"route replace unreachable {all_} table {vrf.table} metric {LAST_METRIC}" for all_ in _DEFAULTS]
+
+
+def _closings(
+    ordered: Ordered, made: Container[Where], closed: Container[int] | None
+) -> Iterator[tuple[Where, list[str]]]:
+    for where, link in ordered:
+        if closed is not None and link.kind == "vrf" and where not in made and (link.table or 0) not in closed:
+            yield where, _closing(link)
 
 
 def is_as_wanted(where: Where, link: Link, have: Table) -> bool:
@@ -170,9 +187,8 @@ def _create(where: Where, link: Link) -> list[str]:
             return [f"{head}{space}{mtu} type veth peer name {link.peer[1]}{mtu}{inner}"]
         case "vlan":
             return [f"{head} link {link.lower}{mtu}{mac} type vlan id {link.vlan_id}"]
-        case "vrf":  # what it does not know must not be looked up in the switch's own table
-            closed = [f"route replace unreachable {all_} table {link.table} metric {LAST_METRIC}" for all_ in _DEFAULTS]
-            return [f"{head} type vrf table {link.table}", *closed]
+        case "vrf":
+            return [f"{head} type vrf table {link.table}", *_closing(link)]
         case _:
             filtering = " vlan_filtering 1 vlan_default_pvid 0" if link.vlan_aware else ""
             return [f"{head}{mtu}{mac} type bridge mcast_snooping 0{filtering}"]

@@ -102,7 +102,7 @@ class FrrDriver:
         script = scripts.apply(
             seen.kernel,
             wanted,
-            link_changes(_doubted(seen.kernel, layout.unsettled(seen.kernel)), wanted.links),
+            link_changes(_doubted(seen.kernel, layout.unsettled(seen.kernel)), wanted.links, seen.kernel.closed_tables),
             frr.patch(seen.running, frr.render(desired)),
             bpf_object=self._bpf(layout),
             new_vrfs=[vrf.name for vrf in desired.vrfs if vrf not in seen.config.vrfs],
