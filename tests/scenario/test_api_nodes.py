@@ -178,7 +178,8 @@ async def test_a_node_that_leaves_the_inventory_is_cut(server: ApiServer) -> Non
 async def test_watchers_that_a_compacted_log_cannot_serve_are_cut(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def compacted(after: Revision) -> AsyncIterator[tuple[Change, ...]]:
+    def compacted(after: Revision, kinds: object) -> AsyncIterator[tuple[Change, ...]]:
+        del kinds
         monkeypatch.undo()
         raise CompactedError(after, server.store.revision)
 

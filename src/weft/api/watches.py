@@ -18,6 +18,8 @@ from weft.store import Change, CompactedError, Kind, Store
 log = structlog.get_logger()
 
 MAX_PENDING = 10_000
+TOLD = frozenset({Kind.INVENTORY, Kind.OPERATION})
+"""Kinds of which every change is read; of others only what concerns a node."""
 RETRY_S = 1.0
 """How long to wait before the change log is read again after that failed."""
 
@@ -85,7 +87,7 @@ class NodeWatches:
 
     @contextmanager
     def following(self, kind: Kind, told: Callable[[Change], None]) -> Iterator[None]:
-        """Call `told`, within the context, with every change of a kind of object that is committed from now on.
+        """Call `told`, within the context, with every change of a kind, one of TOLD, that is committed from now on.
 
         It is a hint: what the log no longer has when it is read is not told of.
         """
@@ -116,7 +118,7 @@ class NodeWatches:
         """Note changes in the watches they concern, until the store is closed, or cancelled."""
         while True:
             try:
-                async for batch in self._store.watch(self._position):
+                async for batch in self._store.watch(self._position, TOLD):
                     await self._take(batch)
                     self._position = batch[-1].revision
             except CompactedError as error:

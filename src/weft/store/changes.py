@@ -1,7 +1,8 @@
 """The change log as its readers see it: what changed, at which revision, and whom it concerns."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
@@ -120,18 +121,23 @@ class CompactedError(Transient):
         )
 
 
-def after(snapshot: "Snapshot", after: Revision) -> tuple[Change, ...]:
-    """Return the next changes after a revision, whole revisions only, at most about WATCH_BATCH of them.
+def after(
+    snapshot: "Snapshot", after: Revision, kinds: frozenset[Kind] | None = None
+) -> tuple[tuple[Change, ...], Revision]:
+    """Return the next changes after a revision, whole revisions only, at most about WATCH_BATCH; and how far that is.
 
-    Raises CompactedError if the log no longer reaches back that far.
+    With `kinds` only changes of these, and those that concern a node. Raises CompactedError if the log no longer
+    reaches back that far.
     """
     oldest = snapshot.run(_OLDEST).fetchone()[0]
     if oldest is not None and after + 1 < oldest:
         raise CompactedError(after, Revision(oldest))
-    rows = snapshot.run(_AFTER, after=after).fetchmany(WATCH_BATCH)
+    rows = snapshot.run(_after(kinds), after=after).fetchmany(WATCH_BATCH)
+    up_to = snapshot.revision()
     if len(rows) == WATCH_BATCH:
-        rows = snapshot.run(_BETWEEN, after=after, last=rows[-1][0]).fetchall()
-    return tuple(
+        up_to = Revision(rows[-1][0])
+        rows = snapshot.run(_after(kinds, bounded=True), after=after, last=up_to).fetchall()
+    found = tuple(
         Change(
             revision=Revision(revision),
             kind=Kind(kind),
@@ -141,17 +147,20 @@ def after(snapshot: "Snapshot", after: Revision) -> tuple[Change, ...]:
         )
         for revision, kind, id_, op, nodes in rows
     )
+    return found, up_to
+
+
+@lru_cache(maxsize=32)
+def _after(kinds: frozenset[Kind] | None, *, bounded: bool = False) -> sa.Select[Any]:
+    log = t.changes.c
+    statement = sa.select(*_COLUMNS).where(log.revision > sa.bindparam("after")).order_by(log.revision, log.seq)
+    if bounded:
+        statement = statement.where(log.revision <= sa.bindparam("last"))
+    if kinds is not None:
+        wanted: list[Any] = [sa.literal_column(f"'{kind}'") for kind in sorted(kinds)]
+        statement = statement.where(sa.or_(log.nodes != sa.literal_column("''"), log.kind.in_(wanted)))
+    return statement
 
 
 _COLUMNS = (t.changes.c.revision, t.changes.c.kind, t.changes.c.id, t.changes.c.op, t.changes.c.nodes)
 _OLDEST = sa.select(sa.func.min(t.changes.c.revision))
-_AFTER = (
-    sa.select(*_COLUMNS)
-    .where(t.changes.c.revision > sa.bindparam("after"))
-    .order_by(t.changes.c.revision, t.changes.c.seq)
-)
-_BETWEEN = (
-    sa.select(*_COLUMNS)
-    .where(t.changes.c.revision > sa.bindparam("after"), t.changes.c.revision <= sa.bindparam("last"))
-    .order_by(t.changes.c.revision, t.changes.c.seq)
-)

@@ -18,7 +18,7 @@ import structlog
 from weft.model.errors import Invalid, Transient
 from weft.model.ids import PortId, Revision
 from weft.store import changes as change_log
-from weft.store.changes import Change, CompactedError
+from weft.store.changes import Change, CompactedError, Kind
 from weft.store.engine import Connection, Engine, failures_are_final
 from weft.store.reading import Readers
 from weft.store.snapshot import Snapshot
@@ -32,6 +32,9 @@ Random = Callable[[int], int]
 
 POLL_S = 0.02
 """How often a shared database is asked for what other processes have written."""
+
+WATCH_PAUSE_S = 0.005
+"""How long a watch rests after each look at the log: under load it then reads many commits at once."""
 
 log = structlog.get_logger()
 
@@ -51,6 +54,8 @@ class Store:
         self._polling: asyncio.Task[None] | None = None
         self._revision = Revision(0)
         self._closed = False
+        self._loop = asyncio.get_running_loop()
+        """Asked for once: each time is a system call (Python 3.11)."""
 
     @classmethod
     async def open(cls, database: str | Engine, *, clock: Clock = time.time, random: Random | None = None) -> "Store":
@@ -113,9 +118,9 @@ class Store:
         If it raises, nothing of it stays, and the error is raised here. Raises Transient if too much work is waiting,
         or the database can't commit; if the connection broke during the commit, nobody knows whether it was done.
         """
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if self._closed:
             raise Transient("the store is closed: the server is stopping", retry_after_s=1.0)
+        future: asyncio.Future[T] = self._loop.create_future()
         self._writer.submit(Work(work, future, self._clock(), ports=ports))
         return await future
 
@@ -146,9 +151,10 @@ class Store:
             self._looked_at = commits
         return self._looking
 
-    async def watch(self, after: Revision) -> AsyncIterator[tuple[Change, ...]]:
+    async def watch(self, after: Revision, kinds: frozenset[Kind] | None = None) -> AsyncIterator[tuple[Change, ...]]:
         """Yield the changes after a revision, oldest first, in batches that never split a revision; ends on close.
 
+        With `kinds` only changes of these, and those that concern a node.
         Raises CompactedError if the log no longer reaches back that far, or not yet so far: then the database is an
         older one than the caller has seen.
         """
@@ -159,10 +165,12 @@ class Store:
         position = after
         while not self._closed:
             grown = self._grown
-            batch = await self.read(partial(change_log.after, after=position))
+            batch, up_to = await self.look(partial(change_log.after, after=position, kinds=kinds))
             if batch:
-                position = batch[-1].revision
                 yield batch
+            if up_to > position:
+                position = up_to
+                await asyncio.sleep(WATCH_PAUSE_S)
             else:
                 await grown.wait()
 
