@@ -50,7 +50,10 @@ def _until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port)).close()
+            with socket.create_connection(("127.0.0.1", port), timeout=START_TIMEOUT_S) as asking:
+                asking.sendall(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+                if not asking.recv(1):  # it was a socket that only showed that the address is free
+                    raise ConnectionResetError
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("the server does not start") from None

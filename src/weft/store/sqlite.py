@@ -29,8 +29,10 @@ BUSY_TIMEOUT_S = 10.0
 """How long to wait for another process that holds the file."""
 HANDOVER_S = 10.0
 """How long to wait for the processes of a server that was killed: the kernel ends them when it comes to it."""
-CHUNKS = (128, 32, 8, 1)
-"""How many rows one statement writes; few sizes, so that few statements are prepared."""
+CHUNKS = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+"""How many rows one statement writes: few sizes, so that few statements are prepared, and few statements to a group."""
+CHECKPOINT_PAGES = 4_000
+"""How long the log grows until its pages are put into the file: most are written again and again."""
 CACHED_STATEMENTS = 256
 PAGE_CACHE_KIB = 64 * 1024
 
@@ -52,6 +54,9 @@ class SqliteConnection:
         self.execute("PRAGMA journal_mode=WAL")
         self.execute("PRAGMA synchronous=FULL")
         self.execute(f"PRAGMA cache_size=-{PAGE_CACHE_KIB}")
+        self.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        # A statement of many rows keeps what it would have to undo; in a file, that is a write for every page.
+        self.execute("PRAGMA temp_store=MEMORY")
 
     def begin_write(self) -> None:
         """Begin a transaction that nobody else writes beside."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ MAX_GROUP = 256
 """Pieces of work in one commit."""
 HANDED_OVER = 32
 """Pieces of work that the writer is woken for in the midst of a turn of the loop: it begins while others are read."""
+PACE_S = 0.003
+"""How far apart groups begin while several pieces come to one: the fixed price of a commit is paid by more of them."""
 LOG_KEPT = 100_000
 """Revisions that the change log reaches back; a watcher that is further behind reads anew."""
 LOG_COMPACT_EVERY = 1_000
@@ -143,8 +146,13 @@ class Writer:
     # --- the thread
 
     def _write(self) -> None:
+        begun, pieces = 0.0, 0
         while works := self._queue.get():
+            if pieces > 1 and len(works) < HANDED_OVER and (early_s := begun + PACE_S - time.monotonic()) > 0:
+                time.sleep(early_s)
+            begun = time.monotonic()
             head = self._commit(works)
+            pieces = len(works)
             if not self._loop.is_closed():  # a loop that has ended waits for nothing
                 self._loop.call_soon_threadsafe(self._settle, works, head)
         self._disconnect()
