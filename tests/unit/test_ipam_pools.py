@@ -47,6 +47,15 @@ class PoolAgainstModel(RuleBasedStateMachine):
             assert given in free
             self.taken.add(given)
 
+    @rule(count=st.integers(1, 12))
+    def allocate_several(self, count: int) -> None:
+        given = self.pool.allocate_several(count, self.now)
+        self.wake()
+        free = self.inside - self.taken - self.resting.keys()
+        assert len(given) == len(set(given)) == min(count, len(free))
+        assert set(given) <= free
+        self.taken.update(given)
+
     @rule(address=st.integers(0, 60))
     def take(self, address: int) -> None:
         given = self.pool.take(address, self.now)
@@ -107,6 +116,17 @@ def test_a_freed_address_is_given_out_last() -> None:
     pool.rest(10, 30.0)
     assert pool.allocate(40.0) == 13
     assert pool.allocate(40.0) == 10
+
+
+def test_several_addresses_are_those_that_would_be_given_out_one_by_one() -> None:
+    one, several = (AddressPool([(0, 9000), (20000, 20100)], {3, 4, 4095, 4096, 8000}) for _ in range(2))
+    for pool in (one, several):
+        pool.release(8000)
+    for count in (1, 700, 5000, 3000, 400):
+        given = several.allocate_several(count, 0.0)
+        wanted = [one.allocate(0.0) for _ in range(count)]
+        assert given == [address for address in wanted if address is not None]
+        assert one.free == several.free
 
 
 def test_a_resting_address_is_nobodys() -> None:

@@ -66,20 +66,23 @@ def assign(
     held: Sequence[FixedIp] = (),
     *,
     mac: Mac | None = None,
+    given: tuple[FixedIp, ...] | None = None,
 ) -> tuple[FixedIp, ...]:
     """Return the addresses that a port shall have, taking those that are not among the ones `held`.
 
-    `wanted` None: one of each address family that the network has a subnet of; empty: none. With a `mac`, a port that
-    has any address has one in every subnet whose addresses follow MACs, too; the gateways of routers (None) are asked
-    for there by address. Raises Invalid for an address or subnet that is none of the network's, Conflict for an address
-    that is taken and for subnets without a free one.
+    `wanted` None: one of each address family that the network has a subnet of, which are `given` if they were taken
+    before (see supply); empty: none. With a `mac`, a port that has any address has one in every subnet whose addresses
+    follow MACs, too; the gateways of routers (None) are asked for there by address. Raises Invalid for an address or
+    subnet that is none of the network's, Conflict for an address that is taken and for subnets without a free one.
     """
     subnets = subnets_of(tx, network_id)
     following = subnets.following_macs if mac else ()
     if wanted is None:
-        families = subnets.families if mac else subnets.every_family
-        found = _of_each(tx, network_id, families)
-        return found + _following(tx, network_id, following, mac, held)
+        found = given
+        if found is None:
+            families = subnets.families if mac else subnets.every_family
+            found = _of_each(tx, network_id, families)
+        return found + _following(tx, network_id, following, mac, held) if following else found
     if not wanted:
         return ()
     if len(wanted) > MAX_FIXED_IPS:
@@ -90,6 +93,22 @@ def assign(
             raise _not_to_be_chosen(subnet, address)
     explicit = [(subnet, address) for subnet, address in placed if subnet not in following]
     return _explicit(tx, network_id, explicit, held) + _following(tx, network_id, following, mac, held)
+
+
+def supply(
+    tx: Transaction, network_id: NetworkId, families: Sequence[Sequence[Subnet]], count: int
+) -> list[tuple[FixedIp, ...]]:
+    """Take addresses for so many ports, of each family one; the first port's are the last. Raises Conflict."""
+    columns = []
+    for family in families:
+        column: list[FixedIp] = []
+        for subnet in family:
+            numbers = tx.take_addresses(subnet, count - len(column))
+            column += [FixedIp(subnet.id, _address(subnet, number)) for number in numbers]
+        if len(column) < count:
+            raise _exhausted(tx, network_id, family)
+        columns.append(reversed(column))
+    return list(zip(*columns, strict=True)) if columns else [()] * count
 
 
 def _explicit(

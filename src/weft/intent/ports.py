@@ -1,6 +1,7 @@
 """Ports: created with MAC and addresses, changed, bound to a node, moved, unbound, deleted."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -8,9 +9,19 @@ from msgspec import UNSET, UnsetType
 
 from weft.intent.addresses import FixedIpSpec, assign, let_rest
 from weft.intent.floating_links import check_not_held, let_go
-from weft.intent.held import claim, give_up
+from weft.intent.held import give_up
 from weft.intent.leaf_load import check_room
 from weft.intent.name_claims import forget_name
+from weft.intent.new_ports import (
+    API,
+    ROUTER_INTERFACE,
+    PortSpec,
+    free_mac,
+    fresh_mac,
+    ground_of,
+    put_new_port,
+    take_for_all,
+)
 from weft.intent.placement import hold_vlan, let_go_of_vlan, owed_on
 from weft.intent.port_options import (
     AddressPairSpec,
@@ -21,71 +32,30 @@ from weft.intent.port_options import (
 )
 from weft.intent.quotas import check_quota
 from weft.intent.rows import changed, given, network_of, port_of
-from weft.intent.security_groups import checked_groups, groups_of_new_port, note_members
+from weft.intent.security_groups import checked_groups, note_members
 from weft.intent.workload_names import OWNER, forget_workload
-from weft.model import steps
-from weft.model.addresses import Mac, mac_of
+from weft.model.addresses import Mac
 from weft.model.errors import Conflict
-from weft.model.ids import Epoch, NetworkId, NodeName, PortId
-from weft.model.intent import Binding, HistoryEntry, Port, Realizer, is_trunk
+from weft.model.ids import Epoch, NodeName, PortId
+from weft.model.intent import Binding, Port, Realizer, is_trunk
 from weft.model.inventory import Dataplane
 from weft.ports import lifecycle
 from weft.ports.lifecycle import Outcome
 from weft.store import PortView, Transaction
-from weft.store.transaction import mac_in_use
 
 __all__ = [
     "API",
+    "ROUTER_INTERFACE",
     "FixedIpSpec",
     "PortChanges",
     "PortSpec",
     "bind_port",
     "create_port",
+    "create_ports",
     "delete_port",
     "unbind_port",
     "update_port",
 ]
-
-API = "api"
-"""Who acts where no other actor is named."""
-
-ROUTER_INTERFACE = "network:router_interface"
-"""The owner of ports that hold the gateway addresses of routers."""
-
-MAC_PREFIX = "fa:16:3e"
-"""Of the MACs that weft chooses: the prefix that OpenStack uses."""
-
-MAC_ATTEMPTS = 32
-"""MACs tried before a network is taken for full; each is taken with a chance of ports / 2^24."""
-
-
-class PortSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller asks for; what is None is chosen by weft."""
-
-    project_id: str
-    network_id: NetworkId
-    name: str = ""
-    description: str = ""
-    tags: tuple[str, ...] = ()
-    mac: Mac | None = None
-    fixed_ips: tuple[FixedIpSpec, ...] | None = None
-    """None: an address of each family that the network has; empty: none."""
-    device_id: str = ""
-    device_owner: str = ""
-    security_groups: tuple[str, ...] | None = None
-    """None: the default group of its project, if port security is enabled."""
-    admin_state_up: bool = True
-    port_security_enabled: bool | None = None
-    """None: as the network says."""
-    labels: Mapping[str, str] = {}
-    allowed_address_pairs: tuple[AddressPairSpec, ...] = ()
-    extra_dhcp_opts: tuple[DhcpOptionSpec, ...] = ()
-    dns_name: str = ""
-    dns_domain: str = ""
-    node: NodeName | None = None
-    """Bind in the same transaction."""
-    vnic_type: str = "normal"
-    profile: Mapping[str, object] = {}
 
 
 class PortChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,45 +90,25 @@ def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API) -> PortVie
     or no address is left; and what bind_port raises.
     """
     check_quota(tx, spec.project_id, "port")
-    network = network_of(tx, spec.network_id)
-    port_id = PortId(tx.new_id())
-    now = tx.clock()
-    claimed = claim(tx, network, spec.project_id, spec.name, spec.fixed_ips)
-    wanted = claimed.wanted(spec.fixed_ips, tx.subnets(network.id)) if claimed.ips else spec.fixed_ips
-    mac = spec.mac or claimed.mac
-    mac = _fresh_mac(tx, network.id) if mac is None else _free_mac(tx, network.id, mac)
-    follows = None if spec.device_owner == ROUTER_INTERFACE else mac
-    secure = network.port_security_enabled if spec.port_security_enabled is None else spec.port_security_enabled
-    port = Port(
-        id=port_id,
-        network_id=network.id,
-        mac=mac,
-        fixed_ips=assign(tx, network.id, wanted, held=claimed.ips, mac=follows),
-        device_id=spec.device_id,
-        device_owner=spec.device_owner,
-        admin_state_up=spec.admin_state_up,
-        port_security_enabled=secure,
-        security_groups=groups_of_new_port(tx, spec.project_id, spec.security_groups, port_security=secure),
-        labels=spec.labels,
-        allowed_address_pairs=pairs_of(spec.allowed_address_pairs, mac, port_security=secure),
-        extra_dhcp_opts=options_of((), spec.extra_dhcp_opts),
-        dns_name=spec.dns_name,
-        dns_domain=spec.dns_domain,
-        vnic_type=spec.vnic_type,
-        profile=spec.profile,
-        project_id=spec.project_id,
-        name=spec.name,
-        description=spec.description,
-        tags=spec.tags,
-        created_at=now,
-        updated_at=now,
-    )
-    begun = lifecycle.allocate(port_id, now=now, actor=actor)
-    view = PortView(port, begun.life)
-    tx.put_port(view, None, created=True)
-    note_members(tx, port, None)
-    tx.add_history(HistoryEntry(port_id=port_id, at=tx.asked_at, actor=actor, step=steps.CREATED, detail=_held(port)))
-    _remember(tx, begun)
+    return _bound(tx, put_new_port(tx, spec, ground_of(tx, spec.network_id), actor=actor), spec, actor=actor)
+
+
+def create_ports(tx: Transaction, specs: Sequence[PortSpec], *, actor: str = API) -> list[PortView]:
+    """Create several ports as create_port does, and raise what it raises; what they have in common is done once."""
+    for project_id, count in Counter(spec.project_id for spec in specs).items():
+        check_quota(tx, project_id, "port", count)
+    grounds = {key: ground_of(tx, key[1]) for key in {(spec.project_id, spec.network_id) for spec in specs}}
+    if len(grounds) == 1 and len(specs) > 1:  # of several, one could take what another has not written yet
+        take_for_all(tx, grounds[specs[0].project_id, specs[0].network_id], specs)
+    made = []
+    for spec in specs:
+        view = put_new_port(tx, spec, grounds[spec.project_id, spec.network_id], actor=actor)
+        made.append(_bound(tx, view, spec, actor=actor))
+    return made
+
+
+def _bound(tx: Transaction, view: PortView, spec: PortSpec, *, actor: str) -> PortView:
+    """Bind a new port to the node that it was asked for with, if there is one."""
     if spec.node is None:
         return view
     return _bind(tx, view, spec.node, vnic_type=spec.vnic_type, profile=spec.profile, actor=actor)
@@ -191,9 +141,9 @@ def _new_values(tx: Transaction, view: PortView, fields: dict[str, Any]) -> dict
     port = view.port
     mac = fields.get("mac", port.mac)
     if mac is None:
-        mac = fields["mac"] = _fresh_mac(tx, port.network_id)
+        mac = fields["mac"] = fresh_mac(tx, port.network_id)
     elif mac != port.mac:
-        _free_mac(tx, port.network_id, mac)
+        free_mac(tx, port.network_id, mac)
     if mac != port.mac:
         _check_mac_may_change(view, mac)
     if mac != port.mac and "fixed_ips" not in fields:
@@ -375,26 +325,6 @@ def _check_gateway_kept(tx: Transaction, view: PortView, fields: Mapping[str, ob
             raise Conflict(f"{message} {view.port.device_id}; remove the interface there", kind="ServicePortInUse")
 
 
-def _fresh_mac(tx: Transaction, network_id: NetworkId) -> Mac:
-    """Return a MAC of weft's own numbers, which come again only after all 2^24; the unique index guards them."""
-    for _ in range(MAC_ATTEMPTS):
-        mac = mac_of(MAC_PREFIX, tx.next_serial("mac", 24))
-        if not tx.is_careful or not tx.ports(network_id=network_id, mac=mac):
-            return mac
-    message = f"Unable to generate unique mac on network {network_id}: {MAC_ATTEMPTS} attempts found used ones."
-    raise Conflict(message, kind="MacAddressGenerationFailure")
-
-
-def _free_mac(tx: Transaction, network_id: NetworkId, mac: Mac) -> Mac:
-    if tx.ports(network_id=network_id, mac=mac):
-        raise mac_in_use(mac, network_id)
-    return mac
-
-
 def _remember(tx: Transaction, outcome: Outcome) -> None:
     for entry in outcome.history:
         tx.add_history(entry)
-
-
-def _held(port: Port) -> str:
-    return ", ".join(str(ip.address) for ip in port.fixed_ips)

@@ -78,6 +78,22 @@ class AddressPool:
         self._cursor = index + 1 if index + 1 < self.size else 0
         return self._address(index)
 
+    def allocate_several(self, count: int, now: float) -> list[int]:
+        """Take the addresses that so many calls of `allocate` would; fewer if there are no more."""
+        self._wake(now)
+        found: list[int] = []
+        count = min(count, self.size - self._taken)
+        while len(found) < count:
+            index = self._find(self._cursor, self.size)
+            if index is None:
+                index = self._find(0, self._cursor)
+            if index is None:
+                break
+            stop = index + self._mark_run(index, count - len(found))
+            found += [self._address(each) for each in range(index, stop)]
+            self._cursor = stop if stop < self.size else 0
+        return found
+
     def take(self, address: int, now: float) -> bool:
         """Take this address, in the ranges or not; False if it is taken, or resting and not recalled."""
         self._wake(now)
@@ -171,6 +187,19 @@ class AddressPool:
         chunk[offset] = _USED
         self._taken += 1
         self._taken_in[number] += 1
+
+    def _mark_run(self, index: int, most: int) -> int:
+        """Take a free index and those after it, as long as they are free and of its chunk; return how many."""
+        self._mark(index)
+        number, offset = divmod(index, self._chunk)
+        chunk = self._chunks[number]
+        most = min(most, len(chunk) - offset)
+        used = chunk.find(_USED, offset + 1, offset + most)
+        run = most if used < 0 else used - offset
+        chunk[offset : offset + run] = bytes([_USED]) * run
+        self._taken += run - 1
+        self._taken_in[number] += run - 1
+        return run
 
     def _index(self, address: int) -> int | None:
         at = bisect_right(self._firsts, address) - 1

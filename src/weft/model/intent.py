@@ -281,7 +281,7 @@ class Realization(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at: float = 0.0
 
 
-class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One step in a port's life, as shown to people: what happened, when, who did it, for which epoch."""
 
     port_id: PortId

@@ -17,7 +17,7 @@ from weft.model.intent import Binding, HistoryEntry, Realization, RealizationSta
 from weft.ports.machine import BOUND, STUCK_AFTER_S, Event, State, step
 
 
-class Lifecycle(msgspec.Struct, frozen=True, kw_only=True):
+class Lifecycle(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of a port. `since` is when it came into its state, `reason` why it is in ERROR or DEGRADED."""
 
     port_id: PortId
@@ -48,7 +48,7 @@ class Lifecycle(msgspec.Struct, frozen=True, kw_only=True):
         return {each.realizer: each for each in self.realizations if each.epoch == epoch}
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What an event made of a lifecycle, and the history entries it made."""
 
     life: Lifecycle

@@ -13,7 +13,7 @@ from weft.fabric.numbering import Numbering
 from weft.ipam.pools import AddressPool
 from weft.model.addresses import IPAddress
 from weft.model.ids import NetworkId, NodeName, RouterId, SubnetId, SwitchName
-from weft.model.intent import LeafVlan, Network, Port, Router, RouterInterface, Subnet
+from weft.model.intent import FixedIp, HistoryEntry, LeafVlan, Network, Port, Router, RouterInterface, Subnet
 from weft.model.inventory import Inventory
 from weft.store import schema as t
 from weft.store.changes import Kind, Op
@@ -115,39 +115,38 @@ class Transaction(Piece):
         self._delete(t.router_interfaces, subnet_id)
         self._note(Kind.ROUTER_INTERFACE, subnet_id, Op.DELETE)
 
-    def put_port(
-        self, view: PortView, before: PortView | None, *, created: bool = False, awaited: bool = False
-    ) -> None:
+    def add_port(self, view: PortView, told: tuple[HistoryEntry, ...]) -> None:
+        """Write a new port that is on no node, with its addresses and how its history begins.
+
+        If an address or the MAC is another port's in the network, the work fails with Conflict when it is written.
+        """
+        port = view.port
+        self._layer.insert(t.ports, (port.id,), _port_row(view))
+        self._count(Kind.PORT, port.project_id, 1)
+        for held in port.fixed_ips:
+            self._insert_address(port, held)
+        self._changes[Kind.PORT, port.id] = (Op.PUT, ())
+        self._saved[port.id] = None
+        self._told[port.id] = [*told]
+
+    def put_port(self, view: PortView, before: PortView | None, *, awaited: bool = False) -> None:
         """Write a port, its addresses and its bindings; `before` is what is stored now.
 
         `awaited`: its nodes are told of a new state, too, not only of what they shall carry.
         If an address or the MAC is another port's in the network, the work fails with Conflict when it is written.
         """
-        port, life = view.port, view.life
-        row = {
-            "id": port.id,
-            "project_id": port.project_id,
-            "network_id": port.network_id,
-            "name": port.name,
-            "mac": port.mac,
-            "device_id": port.device_id,
-            "state": life.state,
-            "body": encode(port),
-            "life": encode(life),
-        }
+        port = view.port
         if before is None:
-            self._layer.insert(t.ports, (port.id,), row)
+            self._layer.insert(t.ports, (port.id,), _port_row(view))
             self._count(Kind.PORT, port.project_id, 1)
         else:
-            self._layer.update(t.ports, (port.id,), row, _changed_columns(view, before))
+            self._layer.update(t.ports, (port.id,), _port_row(view), _changed_columns(view, before))
         self._write_addresses(view, before)
         self._write_bindings(view, before)
         nodes = _nodes(view, before)
-        if awaited and before is not None and before.life.state is not life.state:
-            nodes |= {binding.node for binding in life.bindings}
+        if awaited and before is not None and before.life.state is not view.life.state:
+            nodes |= {binding.node for binding in view.life.bindings}
         self._note(Kind.PORT, port.id, nodes=nodes)
-        if created:
-            self._saved[port.id] = None
 
     def delete_port(self, view: PortView) -> None:
         """Delete a port; its addresses are no longer its own (see rest_address)."""
@@ -173,16 +172,13 @@ class Transaction(Piece):
             if gone not in port.fixed_ips:
                 self._delete(t.fixed_ips, port.network_id, str(gone.address))
         for held in port.fixed_ips:
-            if held in old:
-                continue
-            address = str(held.address)
-            row = {
-                "network_id": port.network_id,
-                "address": address,
-                "subnet_id": held.subnet_id,
-                "port_id": port.id,
-            }
-            self._layer.insert(t.fixed_ips, (port.network_id, address), row)
+            if held not in old:
+                self._insert_address(port, held)
+
+    def _insert_address(self, port: Port, held: FixedIp) -> None:
+        address = str(held.address)
+        row = {"network_id": port.network_id, "address": address, "subnet_id": held.subnet_id, "port_id": port.id}
+        self._layer.insert(t.fixed_ips, (port.network_id, address), row)
 
     def _write_bindings(self, view: PortView, before: PortView | None) -> None:
         if not view.life.bindings and (before is None or not before.life.bindings):
@@ -260,6 +256,27 @@ class Transaction(Piece):
         if taken is None and self._kept.pools.is_doubted(subnet.id):
             self._kept.pools.forget(subnet.id)
             taken = self._take(subnet, address)
+        return taken
+
+    def take_addresses(self, subnet: Subnet, count: int) -> list[int]:
+        """Take the next so many free addresses from a subnet's allocator; fewer if there are no more."""
+        taken = self._take_several(subnet, count)
+        if len(taken) < count and self._kept.pools.is_doubted(subnet.id):
+            for number in taken:
+                self._kept.pools.of(subnet, self).release(number)
+            self._kept.pools.forget(subnet.id)
+            taken = self._take_several(subnet, count)
+        return taken
+
+    def _take_several(self, subnet: Subnet, count: int) -> list[int]:
+        pool = self.pool(subnet)
+        taken = pool.allocate_several(count, self.clock())
+
+        def release() -> None:
+            for number in taken:
+                pool.release(number)
+
+        self._undo.append(release)
         return taken
 
     def _take(self, subnet: Subnet, address: int | None) -> int | None:
@@ -379,6 +396,22 @@ class Transaction(Piece):
 
 LOOKED_AT = 8
 """Bindings of a network on a node that are looked at, to find one that nobody is about to delete."""
+
+
+def _port_row(view: PortView) -> Row:
+    port = view.port
+    return {
+        "id": port.id,
+        "project_id": port.project_id,
+        "network_id": port.network_id,
+        "name": port.name,
+        "mac": port.mac,
+        "device_id": port.device_id,
+        "state": view.life.state,
+        "body": encode(port),
+        "life": encode(view.life),
+    }
+
 
 _ALWAYS_CHANGED = frozenset({"body", "life"})
 _NAMED = ("name", "mac", "device_id", "project_id", "network_id")

@@ -9,7 +9,7 @@ from weft.model.intent import Port
 from weft.ports.lifecycle import Lifecycle
 
 
-class PortView(msgspec.Struct, frozen=True):
+class PortView(msgspec.Struct, frozen=True, gc=False):
     """A port, and what became of it."""
 
     port: Port

@@ -1,6 +1,6 @@
 """Ports, with what Nova reads and writes of their binding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from weft.api.neutron.attributes import STATE_UP, Attribute, Level, owned_attributes, project_of, shown
 from weft.api.neutron.listing import Rendered
@@ -93,8 +93,10 @@ _FIELDS = {
 }
 
 
-def _create(tx: Transaction, values: Values, project: str) -> PortView:
-    return create_where_asked(tx, values, {"project_id": project_of(values, project), **_fields(values)})
+def _create(tx: Transaction, asked: Sequence[Values], project: str) -> list[PortView]:
+    return create_where_asked(
+        tx, [(values, {"project_id": project_of(values, project), **_fields(values)}) for values in asked]
+    )
 
 
 def _fields(values: Values) -> Values:
@@ -171,7 +173,8 @@ PORTS = Resource(
     select=select_ports,
     renderer=renderer,
     owned=lambda view: view.port,
-    create=_create,
+    create=lambda tx, values, project: _create(tx, [values], project)[0],
+    create_several=_create,
     update=lambda tx, id_, values: update_port(tx, PortId(id_), PortChanges(**_fields(values))),
     delete=lambda tx, id_: delete_port(tx, PortId(id_)),
     paged=True,

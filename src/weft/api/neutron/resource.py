@@ -61,6 +61,8 @@ class Resource(Generic[T]):
     owned: Callable[[T], OwnedRow]
     """Returns the part of a row that all resources have."""
     create: Callable[[Transaction, Values, str], T]
+    create_several: Callable[[Transaction, Sequence[Values], str], list[T]] | None = None
+    """Creates many at once, where that costs less than one after another."""
     update: Callable[[Transaction, str, Values], T]
     delete: Callable[[Transaction, str], None]
     paged: bool = False
@@ -85,6 +87,12 @@ class Resource(Generic[T]):
     def asks_for(self, id_: str) -> Sequence[PortId]:
         """Return the ports that changing an object begins with."""
         return (PortId(id_),) if self.is_port else ()
+
+    def made(self, tx: Transaction, asked: Sequence[Values], project: str) -> Iterable[T]:
+        """Create all that is asked for, and return it."""
+        if self.create_several is not None:
+            return self.create_several(tx, asked, project)
+        return [self.create(tx, values, project) for values in asked]
 
     def get(self, snapshot: Snapshot, id_: str) -> T:
         """Return the row of an id; raise NotFound in Neutron's words."""
@@ -210,7 +218,7 @@ class ResourcePages(Generic[T]):
             view = View(resource, tx, acting)
             for values in asked:
                 view.check_create(values)
-            return [view.show(resource.create(tx, values, acting.project)) for values in asked]
+            return [view.show(row) for row in resource.made(tx, asked, acting.project)]
 
         def answer(made: list[Rendered]) -> Response:
             return JsonAnswer({resource.collection: made} if many else {resource.name: made[0]}, status_code=201)

@@ -1,5 +1,6 @@
 """A port's network: named, or any that has the labels of ``network_labels``; the answer then says which, and why."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ from weft.api.neutron.attributes import Attribute, bad_request
 from weft.api.neutron.rows import Values
 from weft.api.neutron.values import Refused, described, dictionary, identifier
 from weft.intent.choice import ChosenPort, create_port_by_labels
-from weft.intent.ports import PortSpec, create_port
+from weft.intent.ports import PortSpec, create_port, create_ports
 from weft.model.ids import NetworkId
 from weft.store import PortView, Transaction
 
@@ -49,16 +50,29 @@ SELECTOR = {
 """What stands in a port to say which network it is for."""
 
 
-def create_where_asked(tx: Transaction, values: Values, fields: dict[str, Any]) -> PortView:
-    """Create a port of `fields` in the network that `values` names, or in one that has the labels it names."""
-    network_id, wanted = values.get("network_id"), values.get("network_labels")
-    if network_id is not None and wanted:
-        raise bad_request("'network_id' and 'network_labels' cannot both be given: one says which network, one chooses")
-    if network_id is not None:
-        return create_port(tx, PortSpec(network_id=NetworkId(network_id), **fields))
+def create_where_asked(tx: Transaction, asked: Sequence[tuple[Values, dict[str, Any]]]) -> list[PortView]:
+    """Create ports, each of its fields, in the network that its values name, or in one that has the labels they name.
+
+    `asked` are the values and the fields of each.
+    """
+    if len(asked) == 1 or any(values.get("network_id") is None for values, _ in asked):
+        return [_create_one(tx, values, fields) for values, fields in asked]
+    return create_ports(tx, [PortSpec(network_id=_named(values), **fields) for values, fields in asked])
+
+
+def _create_one(tx: Transaction, values: Values, fields: dict[str, Any]) -> PortView:
+    if values.get("network_id") is not None:
+        return create_port(tx, PortSpec(network_id=_named(values), **fields))
+    wanted = values.get("network_labels")
     if not wanted:
         raise bad_request("Failed to parse request. Required attribute 'network_id' not specified")
     return create_port_by_labels(tx, PortSpec(network_id=NetworkId(""), **fields), wanted)
+
+
+def _named(values: Values) -> NetworkId:
+    if values.get("network_labels"):
+        raise bad_request("'network_id' and 'network_labels' cannot both be given: one says which network, one chooses")
+    return NetworkId(values["network_id"])
 
 
 def explained(view: PortView) -> dict[str, object]:
