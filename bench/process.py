@@ -1,5 +1,6 @@
 """A server process beside the load generator."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -9,12 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from os import sysconf
 from pathlib import Path
 
 WEFT = Path(sys.executable).with_name("weft")
 START_TIMEOUT_S = 30.0
-_TICKS_PER_S = sysconf("SC_CLK_TCK")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,18 @@ class Served:
     def cpu_s(self) -> float:
         """Return the processor time that it and its children have used."""
         return _cpu_s(self.pid) + sum(map(_cpu_s, _children(self.pid)))
+
+    def memory_mib(self) -> float:
+        """Return the memory of it and its children, of pages that several have, their share each."""
+        return sum(map(_memory_kib, [self.pid, *_children(self.pid)])) / 1024
+
+
+@contextmanager
+def weft_server(url: str) -> Iterator[Served]:
+    """Run a server on a database within the context, with a process for each core."""
+    processes = str(os.cpu_count())
+    with serving(WEFT, "server", "--no-controllers", "--processes", processes, "--db", url) as server:
+        yield server
 
 
 @contextmanager
@@ -74,3 +86,10 @@ def _cpu_s(pid: int) -> float:
 
 def _children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _memory_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"/proc/{pid}/smaps_rollup tells no Pss")

@@ -7,33 +7,23 @@ do.
 """
 
 import asyncio
-import json
-import os
-import random
 import sys
 import tempfile
-import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.load import Tally, as_fast_as_possible, at_a_rate, request
+from bench.load import Tally, as_fast_as_possible, request
 from bench.postgres import postgres
-from bench.process import WEFT, serving
+from bench.process import serving, weft_server
 from bench.report import Figure
+from bench.requests import CONNECTIONS, MANY_CONNECTIONS, OFFERED_PER_S, PER_BULK, Service
 from bench.writer import bare_rows_per_s
 
 CREATES = 12_000
 SHOWS = 20_000
 BULKS = 200
-PER_BULK = 100
 BINDS = 6_000
 LISTS = 200
-OFFERED_PER_S = 1_800
-OFFERED_S = 8
-CONNECTIONS = 64
-MANY_CONNECTIONS = 1_000
-NODES = ("node1", "node2", "node3")
 
 
 async def measure(inventory: Path) -> list[Figure]:
@@ -83,10 +73,9 @@ POSTGRESQL = Targets(engine="PostgreSQL", bulk=15_000, shows=5000)
 
 async def _engine(targets: Targets, url: str, inventory: Path, limits: Limits) -> list[Figure]:
     """Measure one engine; `targets` names it."""
-    processes = str(os.cpu_count())
-    with serving(WEFT, "server", "--no-controllers", "--processes", processes, "--db", url) as server:
-        service = _Service(server.port)
-        await service.prepare(inventory)
+    with weft_server(url) as server:
+        service = Service(server.port)
+        await service.prepare(await asyncio.to_thread(inventory.read_text))
         made = await service.create(CREATES)
         shown = await service.show(SHOWS)
         bulk = await service.bulk(BULKS)
@@ -117,78 +106,6 @@ async def _engine(targets: Targets, url: str, inventory: Path, limits: Limits) -
     for each in figures:
         print(f"  {each.name}: {each.measured:.4g} {each.unit}")
     return figures
-
-
-class _Service:
-    """A server with a network in it, and the requests that are made of it."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._network = ""
-        self._ids: list[str] = []
-
-    async def prepare(self, inventory: Path) -> None:
-        """Load an inventory and make a network with a large subnet."""
-        wire = tomllib.loads(await asyncio.to_thread(inventory.read_text))
-        wire.pop("lab", None)
-        await self._one("PUT", "/v1/inventory", wire)
-        network = await self._one("POST", "/v2.0/networks", {"network": {"name": "bench"}})
-        self._network = network["network"]["id"]
-        subnet = {"network_id": self._network, "ip_version": 4, "cidr": "10.0.0.0/9"}
-        await self._one("POST", "/v2.0/subnets", {"subnet": subnet})
-
-    async def create(self, count: int) -> Tally:
-        """Create ports one by one."""
-        tally = await self._saturate((self._creation(at) for at in range(count)), keep=True)
-        self._ids = [json.loads(body)["port"]["id"] for body in tally.bodies if body.startswith(b'{"port"')]
-        return tally
-
-    async def show(self, count: int) -> Tally:
-        """Show ports by id, any of those that were made."""
-        chosen = random.choices(self._ids, k=count)
-        return await self._saturate(request("GET", f"/v2.0/ports/{id_}") for id_ in chosen)
-
-    async def bulk(self, count: int) -> Tally:
-        """Create ports by the hundred."""
-        body = json.dumps({"ports": [{"network_id": self._network, "name": "bulk"}] * PER_BULK}).encode()
-        messages = iter([request("POST", "/v2.0/ports", body)] * count)
-        return await as_fast_as_possible(self._port, 8, messages)
-
-    async def bind(self, count: int) -> Tally:
-        """Bind ports to nodes."""
-
-        def messages() -> Iterator[bytes]:
-            for at, id_ in enumerate(self._ids[:count]):
-                body = {"port": {"binding:host_id": NODES[at % len(NODES)]}}
-                yield request("PUT", f"/v2.0/ports/{id_}", json.dumps(body).encode())
-
-        return await self._saturate(messages())
-
-    async def offered(self) -> Tally:
-        """Create ports at a rate that is below what the server can do, over many connections."""
-        messages = (self._creation(at) for at in range(OFFERED_PER_S * OFFERED_S))
-        return await at_a_rate(self._port, MANY_CONNECTIONS, messages, OFFERED_PER_S)
-
-    async def list_pages(self, count: int) -> Tally:
-        """List pages of a hundred ports, from anywhere."""
-        path = f"/v2.0/ports?network_id={self._network}&limit=100&marker="
-        messages = (request("GET", path + id_) for id_ in random.choices(self._ids, k=count))
-        return await as_fast_as_possible(self._port, 1, messages)
-
-    def _creation(self, at: int) -> bytes:
-        port = {"network_id": self._network, "name": f"vm-{at}", "device_id": f"d-{at}", "device_owner": "compute:nova"}
-        return request("POST", "/v2.0/ports", json.dumps({"port": port}).encode())
-
-    async def _saturate(self, messages: Iterator[bytes], *, keep: bool = False) -> Tally:
-        return await as_fast_as_possible(self._port, CONNECTIONS, messages, keep=keep)
-
-    async def _one(self, method: str, path: str, body: object) -> dict[str, dict[str, str]]:
-        tally = await as_fast_as_possible(
-            self._port, 1, iter([request(method, path, json.dumps(body).encode())]), keep=True
-        )
-        assert not tally.failures(), (method, path, tally.bodies)
-        found: dict[str, dict[str, str]] = json.loads(tally.bodies[0])
-        return found
 
 
 async def _canned() -> float:
