@@ -318,5 +318,5 @@ def _as_owned(port: dict[str, Any]) -> Owned:
 
 TestApi = ApiMachine.TestCase
 TestApi.settings = settings(
-    max_examples=examples(40), stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(25), stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
