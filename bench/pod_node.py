@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from weft.client import AsyncClient
 from weft.client.outcomes import released_in, workload_in
+from weft.model.errors import Transient
 from weft.model.intent import RealizationState
 from weft.protocol.node import NodeDesired, RealizationReport, RealizationReports
 from weft.protocol.workload import (
@@ -21,6 +22,7 @@ from weft.protocol.workload import (
     WorkloadBatch,
     WorkloadClaim,
     WorkloadOutcome,
+    WorkloadOutcomes,
     WorkloadRelease,
 )
 
@@ -61,6 +63,7 @@ class PodNode:
         """Requests that it has made of the server, but for the watch."""
         self._client = client
         self._network = network
+        self.refused = 0
         self.following = asyncio.Event()
         """Set once it follows what the server wants of it."""
         self._wired: dict[str, asyncio.Event] = {}
@@ -92,9 +95,13 @@ class PodNode:
         """Have so many ports ready."""
         while count > 0:
             self.calls += 1
-            made = await self._client.warm_workloads(
-                self.name, WarmOrder(network=self._network, count=min(count, MAX_WARM))
-            )
+            order = WarmOrder(network=self._network, count=min(count, MAX_WARM))
+            try:
+                made = await self._client.warm_workloads(self.name, order)
+            except Transient as error:
+                self.refused += 1
+                await asyncio.sleep(error.retry_after_s)
+                continue
             count -= len(made)
             for each in made:
                 await self._wired.setdefault(each.port_id, asyncio.Event()).wait()
@@ -119,11 +126,16 @@ class PodNode:
         assert released_in(done), name
 
     async def _claim(self, claims: list[WorkloadClaim]) -> list[WorkloadOutcome]:
-        self.calls += 1
-        answer = await self._client.workload_batch(self.name, WorkloadBatch(claim=tuple(claims)))
-        return list(answer.claim)
+        return list((await self._send(WorkloadBatch(claim=tuple(claims)))).claim)
 
     async def _release(self, releases: list[WorkloadRelease]) -> list[WorkloadOutcome]:
-        self.calls += 1
-        answer = await self._client.workload_batch(self.name, WorkloadBatch(release=tuple(releases)))
-        return list(answer.release)
+        return list((await self._send(WorkloadBatch(release=tuple(releases)))).release)
+
+    async def _send(self, batch: WorkloadBatch) -> WorkloadOutcomes:
+        while True:
+            self.calls += 1
+            try:
+                return await self._client.workload_batch(self.name, batch)
+            except Transient as error:
+                self.refused += 1
+                await asyncio.sleep(error.retry_after_s)

@@ -20,6 +20,7 @@ from weft.client import AsyncClient, ipam
 
 NETWORK = "pods"
 NODES, PODS = 10, 1_000
+MANY_PODS = 10_000
 CROWD_NODES, CROWD_PODS = 100, 100_000
 CHURN_PER_S = 500
 CHURN_S = 60.0
@@ -28,48 +29,50 @@ PROCESSES = 1
 
 
 async def measure(inventory: Path, *, pods: int = CROWD_PODS, churn_s: float = CHURN_S) -> list[Figure]:
-    """Measure both; the second one with so many pods, for so long."""
+    """Measure all; the last one with so many pods, for so long."""
     print("  simulated nodes: nothing is wired and no leaf is configured; server, addresses and protocol are real")
-    figures = [*await _thousand(inventory), *await _crowd(inventory, pods, churn_s)]
+    figures = [
+        *await _at_once(inventory, NODES, PODS),
+        *await _at_once(inventory, CROWD_NODES, MANY_PODS),
+        *await _crowd(inventory, pods, churn_s),
+    ]
     for each in figures:
         print(f"  {each.name}: {each.measured:.4g} {each.unit}")
     return figures
 
 
-async def _thousand(inventory: Path) -> list[Figure]:
-    """A thousand pods that nobody expected, and a thousand for which ports are ready."""
-    async with _server(inventory, NODES) as (server, _), _nodes(server) as nodes:
-        cold_s, _ = await _add(nodes, "cold", fill=True)
+async def _at_once(inventory: Path, count: int, pods: int) -> list[Figure]:
+    """So many pods that nobody expected, and as many for which ports are ready."""
+    async with _server(inventory, count) as (server, _), _nodes(server, count) as nodes:
+        cold_s, _ = await _add(nodes, "cold", pods, fill=True)
         calls = sum(node.calls for node in nodes)
-        await asyncio.gather(*(node.fill(PODS // NODES) for node in nodes))
+        refused = sum(node.refused for node in nodes)
+        await asyncio.gather(*(node.fill(pods // count) for node in nodes))
         cpu_s = server.cpu_s()
-        warm_s, took = await _add(nodes, "warm", fill=False)
+        warm_s, took = await _add(nodes, "warm", pods, fill=False)
         cpu_s = server.cpu_s() - cpu_s
         began = time.perf_counter()
-        await asyncio.gather(
-            *(
-                nodes[at % NODES].delete(f"{kind}-{at}", f"{kind}-{at}")
-                for kind in ("cold", "warm")
-                for at in range(PODS)
-            )
-        )
+        names = [(at, f"{kind}-{at}") for kind in ("cold", "warm") for at in range(pods)]
+        await asyncio.gather(*(nodes[at % count].delete(name, name) for at, name in names))
         deleted_s = time.perf_counter() - began
-    what = f"{PODS} pods at once on {NODES} nodes"
+    what = f"{pods} pods at once on {count} nodes"
+    most = 10 if pods == PODS else None
     return [
-        Figure(f"{what}, no port ready: all have theirs", cold_s, "s", 1, at_most=10),
-        Figure(f"{what}, no port ready: requests for each", calls / PODS, "", PODS, at_most=1),
-        Figure(f"{what}, ports ready: all have theirs", warm_s, "s", 1, at_most=10),
-        Figure(f"{what}, ports ready: one pod, p99", percentile(took, 0.99) * 1000, "ms", PODS),
-        Figure(f"{what}, ports ready: processor time of the server, each", cpu_s / PODS * 1e6, "us", PODS),
-        Figure(f"{2 * PODS} pods deleted at once", deleted_s, "s", 1),
+        Figure(f"{what}, no port ready: all have theirs", cold_s, "s", 1, at_most=most),
+        Figure(f"{what}, no port ready: requests for each", calls / pods, "", pods, at_most=1),
+        Figure(f"{what}, no port ready: told to come again", refused, "", calls),
+        Figure(f"{what}, ports ready: all have theirs", warm_s, "s", 1, at_most=most),
+        Figure(f"{what}, ports ready: one pod, p99", percentile(took, 0.99) * 1000, "ms", pods),
+        Figure(f"{what}, ports ready: processor time of the server, each", cpu_s / pods * 1e6, "us", pods),
+        Figure(f"{2 * pods} pods deleted at once", deleted_s, "s", 1),
     ]
 
 
-async def _add(nodes: list[PodNode], kind: str, *, fill: bool) -> tuple[float, list[float]]:
+async def _add(nodes: list[PodNode], kind: str, pods: int, *, fill: bool) -> tuple[float, list[float]]:
     """Start all pods at once; return how long all took, and how long each."""
     began = time.perf_counter()
-    filling = [node.fill(PODS // NODES) for node in nodes] if fill else []
-    adding = [nodes[at % NODES].add(f"{kind}-{at}", f"{kind}-{at}") for at in range(PODS)]
+    filling = [node.fill(pods // len(nodes)) for node in nodes] if fill else []
+    adding = [nodes[at % len(nodes)].add(f"{kind}-{at}", f"{kind}-{at}") for at in range(pods)]
     pending = asyncio.gather(*filling)
     took = await asyncio.gather(*adding)
     await pending
@@ -131,11 +134,11 @@ async def _server(inventory: Path, nodes: int) -> AsyncIterator[tuple[Served, As
 
 
 @asynccontextmanager
-async def _nodes(server: Served) -> AsyncIterator[list[PodNode]]:
+async def _nodes(server: Served, count: int) -> AsyncIterator[list[PodNode]]:
     """Have simulated nodes that follow the server."""
     async with AsyncExitStack() as stack:
         nodes, following = [], []
-        for name in _names(NODES):
+        for name in _names(count):
             client = await stack.enter_async_context(AsyncClient(f"http://127.0.0.1:{server.port}"))
             nodes.append(PodNode(name, client, NETWORK))
             following.append(asyncio.create_task(nodes[-1].follow()))

@@ -1,5 +1,6 @@
 """The pages of a node's containers: ports made ahead, batches whose items fail alone, what agents say they have."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import httpx
 import pytest
 from api_server import ADMIN, ApiServer, api_server
 
+from weft.api.native.workload_queue import MAX_OF_NODE
 from weft.api.native.workloads import LOST_AFTER_S
 from weft.client import AsyncClient
 from weft.client.outcomes import error_in, workload_in
@@ -169,3 +171,31 @@ async def test_a_node_is_lost_when_its_agent_is_silent_and_somebody_says_so(
             await operator.workloads_lost("nowhere")
     with pytest.raises(Forbidden):
         await agent.workloads_lost("node1")
+
+
+async def test_a_node_that_asks_for_too_much_at_once_is_told_when_to_come_again(server: ApiServer) -> None:
+    order = {"network": "pods", "count": MAX_WARM}
+    path = "/v1/nodes/node1/workloads/warm"
+    fits = MAX_OF_NODE // MAX_WARM
+    answers = await asyncio.gather(*(server.answer("POST", path, json=order) for _ in range(fits + 1)))
+    refused = [each for each in answers if each.status_code == 429]
+    assert len(refused) == 1
+    assert int(refused[0].headers["Retry-After"]) >= 1
+    assert "node 'node1' has 1024 ports in work, and may have 1024; try again in" in refused[0].text
+    made = [port for each in answers if each.status_code == 200 for port in each.json()["workloads"]]
+    assert len({port["addresses"][0]["address"] for port in made}) == len(made) == 13, "all there are"
+    await server.call("POST", path, {"network": "pods", "count": 1}, status=409)
+
+
+async def test_a_crowd_of_nodes_does_not_keep_others_from_the_writer(server: ApiServer) -> None:
+    order = {"network": "pods", "count": MAX_WARM}
+    crowd = [
+        asyncio.create_task(server.answer("POST", f"/v1/nodes/node{number}/workloads/warm", json=order))
+        for number in (1, 2, 3)
+        for _ in range(MAX_OF_NODE // MAX_WARM)
+    ]
+    await asyncio.sleep(0)
+    await server.make("network", name="of somebody else")
+    assert sum(each.done() for each in crowd) < len(crowd), "it was served in between"
+    statuses = {each.status_code for each in await asyncio.gather(*crowd)}
+    assert statuses == {200, 409}

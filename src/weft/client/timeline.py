@@ -11,6 +11,7 @@ TITLES = {
     steps.NETWORK_CHOSEN: "network chosen by labels",
     steps.SAVED: "saved",
     steps.BOUND: "host bound",
+    steps.CLAIMED: "claimed for a container",
     steps.SENT: "sent to the fabric controller",
     steps.PLUGGED: "device plugged",
     steps.DETECTED: "agent detected the device",
