@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from weft.intent.ports import delete_port, unbind_port
+from weft.intent.ports import delete_port, remove_port, unbind_port
 from weft.intent.workload_names import OWNER
 from weft.model.errors import Invalid
 from weft.model.ids import Epoch, NetworkId, NodeName, PortId
@@ -53,7 +53,7 @@ def let_go(tx: Transaction, view: PortView, *, actor: str) -> Retention:
     assert binding is not None, view.port.id
     policy = retention_of(tx.network(view.port.network_id), binding.profile) if view.port.name else NOW
     if policy.until is Until.NOW:
-        delete_port(tx, view.port.id, actor=actor)
+        remove_port(tx, view, actor=actor)
         return policy
     unbind_port(tx, view.port.id, actor=actor)
     if policy.until is not Until.NEVER:
