@@ -49,7 +49,7 @@ class Crowd:
         self._nodes = nodes
         self._network = network
         self._ready: dict[str, deque[Workload]] = {node: deque() for node in nodes}
-        self._filling: set[str] = set()
+        self._filling: dict[str, asyncio.Task[tuple[Workload, ...]]] = {}
         self._pods: deque[_Pod] = deque()
         self._born = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,7 +74,8 @@ class Crowd:
                 claims = tuple(self._claim(port) for port in made)
                 for outcome in (await self._batch(node, WorkloadBatch(claim=claims))).claim:
                     self._took(node, outcome)
-            await self._fill(node)
+            # Not all nodes' pools are used up at the same time.
+            self._ready[node].extend(await self._order(node, POOL - self._nodes.index(node) % (POOL // 2)))
 
         await asyncio.gather(*map(fill, self._nodes))
         self.took_s.clear()
@@ -131,14 +132,15 @@ class Crowd:
         self.failed += not outcome.released
 
     async def _fill(self, node: str) -> None:
-        if node in self._filling:
-            await asyncio.sleep(0.001)
-            return
-        self._filling.add(node)
-        try:
-            self._ready[node].extend(await self._order(node, POOL - len(self._ready[node])))
-        finally:
-            self._filling.discard(node)
+        """Fill up a node's pool, or wait until it is filled by whoever began."""
+        if node not in self._filling:
+            self._filling[node] = asyncio.create_task(self._order(node, POOL - len(self._ready[node])))
+            self._filling[node].add_done_callback(lambda done: self._filled(node, done))
+        await self._filling[node]
+
+    def _filled(self, node: str, done: asyncio.Task[tuple[Workload, ...]]) -> None:
+        del self._filling[node]
+        self._ready[node].extend(done.result())
 
     async def _order(self, node: str, count: int) -> tuple[Workload, ...]:
         """Order warm ports, and report them up."""

@@ -102,8 +102,11 @@ class SqliteConnection:
         """Write all rows of a layer."""
         for table, keys in layer.deletes.items():
             names = tuple(column.name for column in table.primary_key)
+            if len(names) > 1:
+                self._connection.executemany(delete_row_sql(table, names), keys)
+                continue
             for part in _chunks(list(keys)):
-                self.execute(_delete_sql(table, names, len(part)), [value for key in part for value in key])
+                self.execute(_delete_sql(table, names[0], len(part)), [key[0] for key in part])
         for table, rows, replaced in layer.puts():
             names = tuple(rows[0])
             for part in _chunks(rows):
@@ -233,8 +236,11 @@ def _put_sql(table: sa.Table, names: tuple[str, ...], count: int, replaced: froz
 
 
 @lru_cache(maxsize=512)
-def _delete_sql(table: sa.Table, names: tuple[str, ...], count: int) -> str:
-    if len(names) == 1:
-        return f"DELETE FROM {table.name} WHERE {names[0]} IN ({','.join('?' * count)})"
-    marks = "(" + ",".join("?" * len(names)) + ")"
-    return f"DELETE FROM {table.name} WHERE ({','.join(names)}) IN (VALUES {','.join([marks] * count)})"
+def _delete_sql(table: sa.Table, name: str, count: int) -> str:
+    return f"DELETE FROM {table.name} WHERE {name} IN ({','.join('?' * count)})"
+
+
+@lru_cache(maxsize=64)
+def delete_row_sql(table: sa.Table, names: tuple[str, ...]) -> str:
+    """Return what deletes one row: of several keys of several columns at once, SQLite would read the whole table."""
+    return f"DELETE FROM {table.name} WHERE {' AND '.join(f'{name} = ?' for name in names)}"

@@ -439,7 +439,9 @@ def _carried_alike(a: Port, b: Port) -> bool:
 
 _BOUND_ON = (
     sa.select(t.bindings.c.port_id, t.bindings.c.epoch)
-    .where(t.bindings.c.node == sa.bindparam("node"), t.bindings.c.network_id == sa.bindparam("network_id"))
+    # By the index of nodes, whatever a database guesses: a network has far more bindings than a node.
+    .where(t.bindings.c.node == sa.bindparam("node"))
+    .where(t.bindings.c.network_id.concat(sa.literal_column("''")) == sa.bindparam("network_id"))
     .order_by(t.bindings.c.port_id.desc())  # the oldest are the likeliest to go
     .limit(sa.bindparam("page"))
     .offset(sa.literal_column("0"))
