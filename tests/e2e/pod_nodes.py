@@ -90,6 +90,4 @@ class Pods:
         for node in self.nodes:
             for each in node.sandboxes():
                 node.remove_sandbox(each)
-        for port in self._lab.client.ports.list(network_id=self.network):
-            self._lab.client.ports.delete(port["id"])
-        self._lab.client.networks.delete(self.network)
+        self._lab.delete_network(self.network)

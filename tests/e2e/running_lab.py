@@ -1,5 +1,6 @@
 """A running lab as tests see it: the command line, commands inside its devices, its server."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from weft.client import Client
 from weft.lab import reach, state
 from weft.lab.programs import MACHINE_ADDRESS, admin_token
+from weft.model.errors import NotFound
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "small-dc.toml"
@@ -50,6 +52,14 @@ class Lab:
     def json(self, name: str, *command: str) -> object:
         """Run a command that prints JSON."""
         return json.loads(self.run(name, *command))
+
+    def delete_network(self, network_id: str) -> None:
+        """Delete a network with the ports that its containers have left; ports that wait for containers go with it."""
+        for port in self.client.ports.list(network_id=network_id):
+            if port["name"] or not port["device_owner"].startswith("container:"):
+                with contextlib.suppress(NotFound):  # its agent has just let go of it
+                    self.client.ports.delete(port["id"])
+        self.client.networks.delete(network_id)
 
 
 def until(look: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:

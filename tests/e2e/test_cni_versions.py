@@ -63,9 +63,7 @@ def bin_dir(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     lab.client.subnets.create({"network_id": network["id"], "cidr": "fd00:89::/64", "ip_version": 6})
     weft("cni", "install", "--bin-dir", str(tmp_path), "--conf-dir", str(tmp_path), "--network", "versions")
     yield tmp_path
-    for port in lab.client.ports.list(network_id=network["id"]):
-        lab.client.ports.delete(port["id"])
-    lab.client.networks.delete(network["id"])
+    lab.delete_network(network["id"])
 
 
 def runtime(bin_dir: Path, version: str) -> LibCni:

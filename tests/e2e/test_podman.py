@@ -32,9 +32,7 @@ def podmans(lab: Lab, tmp_path: Path) -> Iterator[tuple[Podman, Podman]]:
     yield here, there
     for each in (here, there):
         each.close()
-    for port in lab.client.ports.list(network_id=network["id"]):
-        lab.client.ports.delete(port["id"])
-    lab.client.networks.delete(network["id"])
+    lab.delete_network(network["id"])
 
 
 def answers(podman: Podman, name: str, address: str) -> bool:
