@@ -35,6 +35,7 @@ MAX_AT_ONCE = 32
 """Requests that are sent before their answers are read: those have to fit into the socket's buffer."""
 DOOMED_GROUP = 0x77656674
 """Links in this group are about to be deleted."""
+LOOK_AGAIN_S = 0.0005
 _LOOPBACK = 1
 
 log = structlog.get_logger()
@@ -134,7 +135,8 @@ class Kernel:
     async def remove(self, host_ends: Sequence[str]) -> None:
         """Delete pairs by their host's ends, all at once; what is gone is as good.
 
-        A cable that was joined to one drops everything from then on: what its filter redirects to is gone.
+        A cable that was joined to one drops everything from then on: what its filter redirects to is gone. A pair is
+        out of everybody's sight at once; that the kernel then waits 15 ms for its readers is not waited for here.
         """
 
         def work(netlink: Netlink) -> None:
@@ -147,7 +149,14 @@ class Kernel:
                 netlink.ask(doomed, ignore=gone_as_well)
                 netlink.ask([rtnetlink.delete_group(DOOMED_GROUP)], ignore=gone_as_well)
 
-        await self._run("delete pairs", work)
+        deleting = asyncio.ensure_future(self._run("delete pairs", work))
+        # The kernel tells of a deletion only when it has ended.
+        while not deleting.done() and any(map(_is_there, host_ends)):  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_AGAIN_S)
+        if deleting.done():
+            await deleting
+        else:
+            deleting.add_done_callback(_note_failure)
 
     async def announce(self, cable: str, mac: str, addresses: Sequence[AddressDesired]) -> None:
         """Send out by a cable what a container would say that has just come: switches and neighbours learn at once."""
@@ -180,6 +189,19 @@ class Kernel:
             return await asyncio.get_running_loop().run_in_executor(self._thread, carry_out)
         except OSError as error:
             raise Transient(f"cannot {what}: {error.strerror or error}", retry_after_s=RETRY_AFTER_S) from None
+
+
+def _is_there(name: str) -> bool:
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
+def _note_failure(done: "asyncio.Future[None]") -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        log.warning("pairs_not_deleted", error=str(error))
 
 
 def _dressing(index: int) -> list[Message]:
