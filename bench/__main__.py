@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import binds, cni, fabric, faults, lab, pods, scale, service, spawn, watching
+from bench import binds, cni, fabric, faults, lab, pods, sandboxes, scale, service, spawn, watching
 from bench.report import Figure, print_figures
 
 INVENTORY = Path(__file__).parent.parent / "examples" / "small-dc.toml"
@@ -28,6 +28,7 @@ MEASUREMENTS: Mapping[str, Callable[[Path], Awaitable[list[Figure]]]] = {
     "scale": scale.measure,
     "watching": watching.measure,
     "pods": pods.measure,
+    "sandboxes": sandboxes.measure,
 }
 
 

@@ -63,7 +63,34 @@ pod_annotations = ["weft.dev/*"]
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 Root = "{own}/runc"
 SystemdCgroup = false
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{reference}]
+runtime_type = "io.containerd.runc.v2"
+cni_conf_dir = "{own}/{reference}.d"
+cni_max_conf_num = 1
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{reference}.options]
+Root = "{own}/runc"
+SystemdCgroup = false
 """
+REFERENCE = "reference"
+"""A runtime handler whose pods get their network from the reference plugins `bridge` and `host-local`, to compare."""
+REFERENCE_LIST = {
+    "cniVersion": "1.0.0",
+    "name": REFERENCE,
+    "plugins": [
+        {
+            "type": "bridge",
+            "bridge": "reference0",
+            "isGateway": True,
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{"subnet": "10.97.0.0/16"}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+            },
+        }
+    ],
+}
 
 
 class CallError(Exception):
@@ -114,7 +141,13 @@ class Containerd:
             each.mkdir(parents=True, exist_ok=True)
         for plugin in PLUGINS.iterdir():
             (self.bin_dir / plugin.name).symlink_to(plugin)
-        text = CONFIG.format(own=self.folder, image=IMAGE, bin_dir=self.bin_dir, conf_dir=self.conf_dir)
+        reference = json.loads(json.dumps(REFERENCE_LIST))
+        reference["plugins"][0]["ipam"]["dataDir"] = str(self.folder / "host-local")
+        (self.folder / f"{REFERENCE}.d").mkdir()
+        (self.folder / f"{REFERENCE}.d" / "10-reference.conflist").write_text(json.dumps(reference))
+        text = CONFIG.format(
+            own=self.folder, image=IMAGE, bin_dir=self.bin_dir, conf_dir=self.conf_dir, reference=REFERENCE
+        )
         (self.folder / "config.toml").write_text(text)
 
     def start(self) -> None:
@@ -171,10 +204,12 @@ class Containerd:
         networks = json.loads(said.info["cniconfig"])["Networks"]
         return str(next((each["Config"]["Source"] for each in networks if each["IFName"] == "eth0"), ""))
 
-    def run_sandbox(self, pod: str, *, attempt: int = 0, uid: str = "", **more: Any) -> str:
+    def run_sandbox(self, pod: str, *, attempt: int = 0, uid: str = "", handler: str = "", **more: Any) -> str:
         """Run a pod's sandbox and return its id. Raises CallError with what the runtime said."""
         config = self._config(pod, attempt, uid, **more)
-        made: str = self._call("RunPodSandbox", _messages.RunPodSandboxRequest(config=config)).pod_sandbox_id
+        made: str = self._call(
+            "RunPodSandbox", _messages.RunPodSandboxRequest(config=config, runtime_handler=handler)
+        ).pod_sandbox_id
         self._ran[made] = config
         return made
 
