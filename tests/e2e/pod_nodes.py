@@ -34,11 +34,11 @@ def start(lab: Lab, folder: Path) -> tuple[Containerd, ...]:
     return made
 
 
-def install(node: Containerd, **more: str) -> None:
-    """Install plugin and conflist as on any node."""
+def install(node: Containerd, *words: str, **more: str) -> None:
+    """Install plugin and conflist as on any node; `words` are further options."""
     options = {"network": NETWORK, "cluster": CLUSTER, "socket": str(cni_socket(node.node)), "cni-version": CNI_VERSION}
-    words = [word for key, value in (options | more).items() for word in (f"--{key}", value)]
-    weft("cni", "install", "--bin-dir", str(node.bin_dir), "--conf-dir", str(node.conf_dir), *words)
+    given = [word for key, value in (options | more).items() for word in (f"--{key}", value)]
+    weft("cni", "install", "--bin-dir", str(node.bin_dir), "--conf-dir", str(node.conf_dir), *given, *words)
 
 
 def host_ends(lab: Lab, node: str) -> set[str]:
@@ -62,12 +62,22 @@ class Pods:
         """Return each node's links, but for cables."""
         return {node: host_ends(self._lab, node) for node in NODES}
 
-    def with_conflist(self, node: Containerd, *chained: dict[str, Any], **more: str) -> Containerd:
-        """Install another conflist, and wait until the runtime has read it."""
-        install(node, **more)
+    def with_conflist(
+        self, node: Containerd, *words: str, chained: tuple[dict[str, Any], ...] = (), **more: str
+    ) -> Containerd:
+        """Install another conflist, and wait until the runtime has read it.
+
+        Of `chained`, a plugin that is in the list gets the keys; another stands after all.
+        """
+        install(node, *words, **more)
         file = node.conf_dir / "10-weft.conflist"
         document = json.loads(file.read_text())
-        document["plugins"] += chained
+        for each in chained:
+            known = next((plugin for plugin in document["plugins"] if plugin["type"] == each["type"]), None)
+            if known is None:
+                document["plugins"].append(each)
+            else:
+                known.update(each)
         file.write_text(json.dumps(document))
         until(lambda: node.conflist() == file.read_text(), "containerd has read its conflist")
         return node

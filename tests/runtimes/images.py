@@ -8,7 +8,7 @@ from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
 IMAGE = "docker.io/weft/busybox:tests"
-APPLETS = ("httpd", "ip", "nc", "ping", "sh", "sleep", "wget")
+APPLETS = ("cat", "echo", "httpd", "ip", "mkdir", "nc", "ping", "sh", "sleep", "wget")
 FOREVER = "2147483647"
 
 

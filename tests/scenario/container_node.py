@@ -101,7 +101,7 @@ class Machine:
         self.pairs: dict[str, Pair] = {}
         """By the host's end."""
         self.joined: dict[str, str] = {}
-        """Host's end by cable."""
+        """Host's end, or what stands in for it, by cable."""
         self.namespaces: set[str] = set()
         self.server_away = False
         self.working: set[asyncio.Future[Any]] = set()
@@ -122,7 +122,8 @@ class Machine:
 
     def links(self) -> dict[str, int]:
         names = [row["name"] for row in self.rows.rows["Interface"].values()]
-        return {name: hash(name) for name in (*names, *self.pairs)}
+        joints = (pair.joint for pair in self.pairs.values() if pair.joint is not None)
+        return {name: hash(name) for name in (*names, *self.pairs, *joints)}
 
     def inside(self, netns: str) -> list[Pair]:
         """Return the pairs of a namespace."""
@@ -183,15 +184,16 @@ class _Agent:
         assert pair.host_end not in self._machine.pairs
         self._machine.pairs[pair.host_end] = pair
         await self._point("after a pair is made, before it is joined")
-        self._machine.joined[pair.cable] = pair.host_end
+        end = self._machine.joined[pair.cable] = pair.joint or pair.host_end
         await self._point("after a pair is joined")
-        return hash(pair.cable), hash(pair.host_end)
+        return hash(pair.cable), hash(end)
 
     async def remove(self, host_ends: Sequence[str]) -> None:
         await self._point("before pairs are deleted")
         for name in host_ends:
-            self._machine.pairs.pop(name, None)
-            self._machine.joined = {cable: end for cable, end in self._machine.joined.items() if end != name}
+            pair = self._machine.pairs.pop(name, None)
+            gone = {name, pair.joint if pair is not None else None}
+            self._machine.joined = {cable: end for cable, end in self._machine.joined.items() if end not in gone}
         await self._point("after pairs are deleted")
 
     async def announce(self, cable: str, mac: str, addresses: Sequence[AddressDesired]) -> None:
@@ -373,7 +375,7 @@ class ContainerNode:
             assert end in by_end, f"{end} in {pair.netns} is nobody's"
             workload = by_end[end].workload
             assert (pair.mac, pair.addresses) == (workload.mac, workload.addresses)
-            assert self.machine.joined.get(pair.cable) == end
+            assert self.machine.joined.get(pair.cable) == (pair.joint or end)
         assert set(self.machine.joined) == {pair.cable for pair in self.machine.pairs.values()}
 
 

@@ -124,6 +124,22 @@ async def test_collection_takes_what_is_not_valid_any_more(node: ContainerNode) 
     await node.check()
 
 
+async def test_the_host_end_is_left_to_a_plugin_that_limits_its_rate_also_after_a_restart(node: ContainerNode) -> None:
+    await node.call("ADD", "a", WEB, chained=["bandwidth"])
+    await node.call("ADD", "b", DB)
+    await node.rest()
+    limited, free = (next(each for each in node.cables() if each.container_id == name) for name in "ab")
+    wanted = {limited.name: limited.joint, free.name: free.host_end}
+    assert node.machine.joined == wanted
+    node.machine.joined = {}  # ovs-vswitchd has made its devices anew
+    await node.restart()
+    assert node.machine.joined == wanted
+    await node.check()
+    await node.call("DEL", "a", WEB)
+    await node.rest()
+    assert node.machine.joined == {free.name: free.host_end}
+
+
 async def test_many_starts_at_once_cost_the_server_few_calls(dc: World) -> None:
     node = ContainerNode(dc)
     await node.rest()

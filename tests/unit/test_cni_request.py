@@ -89,6 +89,7 @@ def test_annotations_and_mesos_labels_say_more() -> None:
         ('{"cniVersion": "1.0.0", "network": 7}', Code.INVALID_CONFIGURATION),
         ('{"cniVersion": "1.0.0", "networkLabels": {"a": 1}}', Code.INVALID_CONFIGURATION),
         ('{"cniVersion": "1.0.0", "stableNames": "yes"}', Code.INVALID_CONFIGURATION),
+        ('{"cniVersion": "1.0.0", "chained": "portmap"}', Code.INVALID_CONFIGURATION),
     ],
 )
 def test_a_wrong_configuration_is_refused_by_the_specifications_code(stdin: str, code: Code) -> None:

@@ -1,6 +1,7 @@
 """`weft cni`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -10,6 +11,10 @@ from weft.cni import COMPILED
 from weft.cni import plugin as plugin_file
 from weft.model.errors import Invalid, Permanent
 
+CHAINED: Mapping[str, Mapping[str, object]] = {
+    "portmap": {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
+    "bandwidth": {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+}
 VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
 
 
@@ -36,6 +41,7 @@ def cni() -> None:
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Or any network with these labels.")
 @click.option("--project", help="The tenant that owns the ports.")
 @click.option("--socket", "socket_path", default="/run/weft/cni.sock", show_default=True, help="The agent's.")
+@click.option("--chain", "chained", type=click.Choice(tuple(CHAINED)), multiple=True, help="Plugins to call after it.")
 @click.option("--cni-version", type=click.Choice(VERSIONS), default="1.0.0", show_default=True)
 def install(
     *,
@@ -47,6 +53,7 @@ def install(
     labels: tuple[str, ...],
     project: str | None,
     socket_path: str,
+    chained: tuple[str, ...],
     cni_version: str,
 ) -> None:
     """Write the plugin, and the configuration by which a container runtime calls it."""
@@ -58,10 +65,16 @@ def install(
     if any("=" not in pair for pair in labels):
         raise Invalid("a label is KEY=VALUE")
     plugin: dict[str, object] = {"type": "weft-cni", "socket": socket_path}
-    given = {"cluster": cluster, "network": network, "networkLabels": chosen, "project": project}
+    given = {
+        "cluster": cluster,
+        "network": network,
+        "networkLabels": chosen,
+        "project": project,
+        "chained": list(chained),
+    }
     plugin |= {key: value for key, value in given.items() if value}
     plugin["capabilities"] = {"io.kubernetes.cri.pod-annotations": True}
-    document = {"cniVersion": cni_version, "name": name, "plugins": [plugin]}
+    document = {"cniVersion": cni_version, "name": name, "plugins": [plugin, *(CHAINED[each] for each in chained)]}
     source = plugin_file()
     try:
         bin_dir.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from weft.agent.ovs.tables import Operation, Row, Tables, bridge, mapping, optio
 from weft.protocol.workload import Workload
 
 LINK_PREFIX = "weft-"
-_CABLE_PREFIX, _HOST_END_PREFIX = "weft-c", "weft-v"
+_CABLE_PREFIX, _HOST_END_PREFIX, _JOINT_PREFIX = "weft-c", "weft-v", "weft-m"
 MARK = "weft-cable"
 PORT, POOL, CONTAINER, IFNAME, NETWORK, PROJECT, OWED, RELEASE = (
     f"weft-{word}" for word in ("port", "pool", "container", "ifname", "network", "project", "owed", "release")
@@ -70,6 +70,11 @@ class Cable(msgspec.Struct, frozen=True, kw_only=True):
     def host_end(self) -> str:
         """The name of the host's end of its container's pair."""
         return _HOST_END_PREFIX + self.name.removeprefix(_CABLE_PREFIX)
+
+    @property
+    def joint(self) -> str:
+        """The name of what is joined to the cable instead of the host's end, where that is left to chained plugins."""
+        return _JOINT_PREFIX + self.name.removeprefix(_CABLE_PREFIX)
 
 
 def cable_of(host_end: str) -> str:

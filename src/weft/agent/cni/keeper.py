@@ -181,8 +181,11 @@ class Keeper:
         self._busy.difference_update(cable.name for cable in cables)
         self.wake()
 
-    async def plug(self, cable: Cable, netns: str) -> None:
-        """Make the pair of a container, joined to its cable. Raises Transient with the kernel's words."""
+    async def plug(self, cable: Cable, netns: str, *, by_joint: bool = False) -> None:
+        """Make the pair of a container, joined to its cable. Raises Transient with the kernel's words.
+
+        `by_joint`: the host's end is left to chained plugins.
+        """
         workload = cable.workload
         assert workload is not None
         pair = Pair(
@@ -193,6 +196,7 @@ class Keeper:
             mac=workload.mac,
             mtu_bytes=workload.mtu_bytes,
             addresses=workload.addresses,
+            joint=cable.joint if by_joint else None,
         )
         self._joined[cable.name] = await self._wires.make(pair)
 
@@ -255,7 +259,8 @@ class Keeper:
         """Join what is a container's and is not joined: after a start, and when ovs-vswitchd has made a device anew."""
         wanted = {}
         for cable in cables:
-            here, there = self._seen.get(cable.name), self._seen.get(cable.host_end)
+            here = self._seen.get(cable.name)
+            there = self._seen.get(cable.joint, self._seen.get(cable.host_end))
             if cable.is_plugged and cable.name not in self._busy and here is not None and there is not None:
                 wanted[cable.name] = (here, there)
         new = {name: pair for name, pair in wanted.items() if self._joined.get(name) != pair}

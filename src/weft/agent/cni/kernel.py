@@ -52,6 +52,9 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     mac: str
     mtu_bytes: int
     addresses: tuple[AddressDesired, ...]
+    joint: str | None = None
+    """A macvlan device over the host's end that is joined to the cable in its stead: what limits a rate on that end
+    (`bandwidth`) has its ingress then, which has room for one. None: the host's end itself is joined."""
 
 
 class Netlink:
@@ -243,14 +246,18 @@ def _make(netlink: Netlink, pair: Pair) -> tuple[int, int]:
             netlink.ask([made])
         except FileExistsError:
             raise OSError(EEXIST, f"there is a {pair.ifname} already") from None
-        end = socket.if_nametoindex(pair.host_end)
+        end = joined = socket.if_nametoindex(pair.host_end)
         try:
-            netlink.ask(_joining(cable, end))
+            if pair.joint is not None:
+                netlink.ask([rtnetlink.without_own_addresses(end), rtnetlink.link_up(end)])
+                netlink.ask([rtnetlink.passthru(pair.joint, end)])
+                joined = socket.if_nametoindex(pair.joint)
+            netlink.ask(_joining(cable, joined))
             inside.ask(_inside(inside.index_of(pair.ifname), pair))
         except BaseException:
             _delete(netlink, end)
             raise
-        return cable, end
+        return cable, joined
 
 
 def _delete(netlink: Netlink, index: int) -> None:

@@ -42,6 +42,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     network_labels: Mapping[str, str] = {}
     stable_names: bool | None = None
     """Whether workloads keep their ports; None: those of StatefulSets do, and who asks for it by annotation."""
+    chained: tuple[str, ...] = ()
+    """The plugins behind this one in the list that need something of it: `bandwidth`, `portmap`."""
     valid: tuple[tuple[str, str], ...] = ()
     """For GC: container and interface of what is still there."""
 
@@ -74,6 +76,7 @@ def configuration(call: Call) -> tuple[Configuration, Mapping[str, Any]]:
         network=document.get("network"),
         network_labels=labels,
         stable_names=document.get("stableNames"),
+        chained=_chained(document),
         valid=_valid(document) if call.command == "GC" else (),
     )
     return found, document
@@ -92,6 +95,13 @@ def check(call: Call) -> None:
         raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_IFNAME {name!r} is no interface name")
     if call.command in {"ADD", "CHECK"} and not call.netns.startswith("/"):
         raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_NETNS is {call.netns!r}, not the path of a namespace")
+
+
+def _chained(document: Mapping[str, Any]) -> tuple[str, ...]:
+    given = document.get("chained", [])
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise CniError(Code.INVALID_CONFIGURATION, "chained is no list of plugins' names", 'such as ["portmap"]')
+    return tuple(given)
 
 
 def _valid(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

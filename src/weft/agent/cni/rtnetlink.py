@@ -34,7 +34,8 @@ _ETH_P_ALL_BIG_ENDIAN = 0x0300
 _SHOT = struct.pack("=HBBI", 6, 0, 0, 2)
 """A classic BPF program of one instruction: return TC_ACT_SHOT."""
 
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD = 1, 3, 4, 18, 26, 27, 28
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_LINKINFO = 1, 3, 4, 5, 18
+IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD = 26, 27, 28
 
 REDIRECT, DROP = 10, 87
 """Preferences of the agent's filters: the redirection comes first, and while there is none everything is dropped."""
@@ -84,6 +85,13 @@ def veth(name: str, *, mac: str, peer: str, peer_mac: str, peer_namespace: int, 
     info = attribute(1, b"veth") + attribute(2, attribute(1, there))  # IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER
     body = LINK.pack(_AF_UNSPEC, 0, 0, 0, 0) + _text(IFLA_IFNAME, name) + attribute(IFLA_ADDRESS, mac_bytes(mac))
     body += _number(IFLA_MTU, mtu_bytes)
+    return Message(NEWLINK, CREATE | EXCL, body + attribute(IFLA_LINKINFO, info))
+
+
+def passthru(name: str, over: int) -> Message:
+    """Make a macvlan device that takes all frames of another link, after that one's own filters."""
+    info = attribute(1, b"macvlan") + attribute(2, _number(1, 8))  # MACVLAN_MODE_PASSTHRU
+    body = LINK.pack(_AF_UNSPEC, 0, 0, 0, 0) + _text(IFLA_IFNAME, name) + _number(IFLA_LINK, over)
     return Message(NEWLINK, CREATE | EXCL, body + attribute(IFLA_LINKINFO, info))
 
 

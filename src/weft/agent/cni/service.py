@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from weft.agent.cni import sandbox
+from weft.agent.cni import node_path, sandbox
 from weft.agent.cni.cables import CLAIM, LET_GO, Cable, free_labels, labels_of, relabel, warm_labels, without_port
 from weft.agent.cni.courier import Courier, Line, Server
 from weft.agent.cni.errors import CniError, Code
@@ -36,6 +36,8 @@ STATEMENT_S = 300.0
 STATEMENT_RETRY_S = 5.0
 MAX_DELETED = 4096
 """Containers whose deletion is remembered: runtimes delete one two to five times."""
+BANDWIDTH, PORTMAP = "bandwidth", "portmap"
+"""Chained plugins that need something of this one."""
 
 log = structlog.get_logger()
 
@@ -169,9 +171,18 @@ class CniService:
         else:
             plugged = await self._attach(call, found, wanted)
         assert plugged.workload is not None
+        if PORTMAP in found.chained:
+            await self._lead_the_node_to(plugged, call)
         self._later(self._wires.announce(plugged.name, plugged.workload.mac, plugged.workload.addresses))
         log.info("container_added", container=call.container_id, workload=wanted.name, port=plugged.workload.port_id)
         return result(found.version, plugged.workload, call.ifname, call.netns, host_end=plugged.host_end)
+
+    async def _lead_the_node_to(self, plugged: Cable, call: Call) -> None:
+        try:
+            await node_path.lay(plugged, call.netns)
+        except BaseException:
+            self._later(self._unplug([plugged]))
+            raise
 
     async def _claim(self, warm: Cable, call: Call, found: Configuration, wanted: Naming) -> Cable:
         """Give a warm port to a container. If that fails, it is as warm as before: the server knows of nothing."""
@@ -180,7 +191,7 @@ class CniService:
         cable = _containers(warm, workload, call, found, wanted, owed=CLAIM)
         try:
             note = self._ledger.write([relabel(cable.interface, labels_of(cable))])
-            await _both(note, self._keeper.plug(cable, call.netns))
+            await _both(note, self._keeper.plug(cable, call.netns, by_joint=BANDWIDTH in found.chained))
         except BaseException:
             self._later(self._restore(warm))
             raise
@@ -220,7 +231,7 @@ class CniService:
             others = [each for each in self._keeper.cables() if _carries(each, [workload.port_id])]
             changes = [without_port(each.interface) for each in others]  # another container of this node had it
             note = self._ledger.write([*changes, relabel(cable.interface, labels_of(cable))])
-            await _both(note, self._keeper.plug(cable, call.netns))
+            await _both(note, self._keeper.plug(cable, call.netns, by_joint=BANDWIDTH in found.chained))
             if workload.state != ACTIVE and not await self._states.until_active(
                 workload.port_id, workload.epoch, ACTIVE_TIMEOUT_S
             ):
