@@ -69,7 +69,9 @@ def test_a_pod_has_an_address_of_the_plan_and_is_reached_from_another_leaf(lab: 
     assert node1.condition("NetworkReady") == (True, "")
     sandbox = node1.run_sandbox("web-7c9d8-x2x4z")
     address = node1.sandbox(sandbox).address
-    [port] = lab.client.ports.list(name="c1/default/web-7c9d8-x2x4z")
+    named = lambda: lab.client.ports.list(name="c1/default/web-7c9d8-x2x4z")  # noqa: E731
+    until(lambda: len(named()) == 1, "the server has been told whose the warm port is now")
+    [port] = named()
     assert port["fixed_ips"][0]["ip_address"] == address
     assert port["mac_address"] == mac(pods, node1, sandbox)
     container = node1.run_container(sandbox, "/bin/sh", "-c", WEB.format("here"))
