@@ -90,6 +90,7 @@ def test_annotations_and_mesos_labels_say_more() -> None:
         ('{"cniVersion": "1.0.0", "networkLabels": {"a": 1}}', Code.INVALID_CONFIGURATION),
         ('{"cniVersion": "1.0.0", "stableNames": "yes"}', Code.INVALID_CONFIGURATION),
         ('{"cniVersion": "1.0.0", "chained": "portmap"}', Code.INVALID_CONFIGURATION),
+        ('{"cniVersion": "1.0.0", "nodePath": "yes"}', Code.INVALID_CONFIGURATION),
     ],
 )
 def test_a_wrong_configuration_is_refused_by_the_specifications_code(stdin: str, code: Code) -> None:
@@ -140,3 +141,14 @@ def test_the_oldest_result_is_as_mesos_reads_it() -> None:
 def test_an_error_has_code_sentence_and_details() -> None:
     error = CniError(Code.TRY_AGAIN_LATER, "not yet", "because")
     assert failure("1.0.0", error) == {"cniVersion": "1.0.0", "code": 11, "msg": "not yet", "details": "because"}
+
+
+@pytest.mark.parametrize(
+    ("conf", "reached"),
+    [({}, False), ({"chained": ["bandwidth"]}, False), ({"chained": ["portmap"]}, True), ({"nodePath": True}, True)],
+)
+def test_the_node_reaches_a_container_if_asked_for_or_if_its_ports_are_mapped(
+    conf: dict[str, Any], reached: bool
+) -> None:
+    found, _ = configuration(Call(command="ADD", stdin=json.dumps({"cniVersion": "1.0.0", **conf})))
+    assert found.node_path is reached

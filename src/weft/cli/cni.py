@@ -42,6 +42,7 @@ def cni() -> None:
 @click.option("--project", help="The tenant that owns the ports.")
 @click.option("--socket", "socket_path", default="/run/weft/cni.sock", show_default=True, help="The agent's.")
 @click.option("--chain", "chained", type=click.Choice(tuple(CHAINED)), multiple=True, help="Plugins to call after it.")
+@click.option("--node-path", is_flag=True, help="The node itself reaches its containers, as a kubelet's probes do.")
 @click.option("--cni-version", type=click.Choice(VERSIONS), default="1.0.0", show_default=True)
 def install(
     *,
@@ -54,6 +55,7 @@ def install(
     project: str | None,
     socket_path: str,
     chained: tuple[str, ...],
+    node_path: bool,
     cni_version: str,
 ) -> None:
     """Write the plugin, and the configuration by which a container runtime calls it."""
@@ -71,6 +73,7 @@ def install(
         "networkLabels": chosen,
         "project": project,
         "chained": list(chained),
+        "nodePath": node_path,
     }
     plugin |= {key: value for key, value in given.items() if value}
     plugin["capabilities"] = {"io.kubernetes.cri.pod-annotations": True}

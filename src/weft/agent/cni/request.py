@@ -44,6 +44,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """Whether workloads keep their ports; None: those of StatefulSets do, and who asks for it by annotation."""
     chained: tuple[str, ...] = ()
     """The plugins behind this one in the list that need something of it: `bandwidth`, `portmap`."""
+    node_path: bool = False
+    """Whether the node itself reaches the container, as a kubelet's probes do; `portmap` wants that, too."""
     valid: tuple[tuple[str, str], ...] = ()
     """For GC: container and interface of what is still there."""
 
@@ -66,8 +68,7 @@ def configuration(call: Call) -> tuple[Configuration, Mapping[str, Any]]:
     for key in ("name", "cluster", "project", "network"):
         if key in document and not isinstance(document[key], str):
             raise CniError(Code.INVALID_CONFIGURATION, f"{key} is no text")
-    if "stableNames" in document and not isinstance(document["stableNames"], bool):
-        raise CniError(Code.INVALID_CONFIGURATION, "stableNames is neither true nor false")
+    stable_names = _truth(document, "stableNames")
     found = Configuration(
         version=version,
         name=document.get("name", ""),
@@ -75,8 +76,9 @@ def configuration(call: Call) -> tuple[Configuration, Mapping[str, Any]]:
         project=document.get("project"),
         network=document.get("network"),
         network_labels=labels,
-        stable_names=document.get("stableNames"),
+        stable_names=stable_names,
         chained=_chained(document),
+        node_path=bool(_truth(document, "nodePath")) or "portmap" in _chained(document),
         valid=_valid(document) if call.command == "GC" else (),
     )
     return found, document
@@ -95,6 +97,13 @@ def check(call: Call) -> None:
         raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_IFNAME {name!r} is no interface name")
     if call.command in {"ADD", "CHECK"} and not call.netns.startswith("/"):
         raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_NETNS is {call.netns!r}, not the path of a namespace")
+
+
+def _truth(document: Mapping[str, Any], key: str) -> bool | None:
+    given = document.get(key)
+    if given is not None and not isinstance(given, bool):
+        raise CniError(Code.INVALID_CONFIGURATION, f"{key} is neither true nor false")
+    return given
 
 
 def _chained(document: Mapping[str, Any]) -> tuple[str, ...]:

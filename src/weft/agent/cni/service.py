@@ -36,8 +36,8 @@ STATEMENT_S = 300.0
 STATEMENT_RETRY_S = 5.0
 MAX_DELETED = 4096
 """Containers whose deletion is remembered: runtimes delete one two to five times."""
-BANDWIDTH, PORTMAP = "bandwidth", "portmap"
-"""Chained plugins that need something of this one."""
+BANDWIDTH = "bandwidth"
+"""The chained plugin that wants the host's end for itself."""
 
 log = structlog.get_logger()
 
@@ -171,7 +171,7 @@ class CniService:
         else:
             plugged = await self._attach(call, found, wanted)
         assert plugged.workload is not None
-        if PORTMAP in found.chained:
+        if found.node_path:
             await self._lead_the_node_to(plugged, call)
         self._later(self._wires.announce(plugged.name, plugged.workload.mac, plugged.workload.addresses))
         log.info("container_added", container=call.container_id, workload=wanted.name, port=plugged.workload.port_id)
