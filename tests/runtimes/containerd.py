@@ -265,7 +265,7 @@ class Containerd:
         for pid in self._left():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        leftovers.unmount(self.folder)
+        leftovers.remove_folder(self.folder)
         leftovers.forget(self._ran)
         leftovers.remove_cgroup(self._cgroup)
 

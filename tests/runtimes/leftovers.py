@@ -1,5 +1,6 @@
 """What container runtimes leave behind when they are ended in the middle: mounts, cgroups, libcni's notes."""
 
+import shutil
 import subprocess
 import time
 from collections.abc import Iterable
@@ -14,11 +15,12 @@ EMPTY_TIMEOUT_S = 5.0
 POLL_S = 0.02
 
 
-def unmount(folder: Path) -> None:
-    """Unmount whatever is mounted below a folder."""
+def remove_folder(folder: Path) -> None:
+    """Unmount whatever is below a runtime's folder, and remove it; `weft lab down` may have been first."""
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     for mount in sorted((each for each in mounts if each.startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def forget(container_ids: Iterable[str]) -> None:

@@ -106,6 +106,6 @@ class Podman:
         ran = self.call("ps", "--all", "--quiet", "--no-trunc").split()
         self.call("rm", "--all", "--force", "--time", "0")
         leftovers.forget(ran)
-        leftovers.unmount(self._folder)
+        leftovers.remove_folder(self._folder)
         leftovers.remove_cgroup(self._cgroup)
         leftovers.remove_cgroup("/libpod_parent")

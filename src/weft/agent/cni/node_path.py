@@ -1,6 +1,5 @@
-"""A path between the node's own kernel and a container, for chained `portmap` and for a kubelet's probes: a container is
-reached by its network alone otherwise, its gateway is a leaf, and what the node has translated would be answered past
-the node.
+"""A path between the node's own kernel and a container, for chained `portmap` and for a kubelet's probes: without it a
+container is reached by its network alone, and, its gateway being a leaf, answers past the node that has translated.
 
 The node has an address that no network has, LEG, at each such container's end, and a route to the container by it; the
 container has one to LEG. What the node sends on from elsewhere leaves with LEG as its source, so that the answer comes
