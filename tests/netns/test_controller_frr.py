@@ -15,6 +15,7 @@ from weft.intent.networks import NetworkSpec, create_network
 from weft.intent.ports import PortSpec, create_port, delete_port
 from weft.intent.routers import RouterSpec, add_interface, create_router
 from weft.intent.subnets import SubnetSpec, create_subnet
+from weft.lab import switch
 from weft.model import steps
 from weft.model.ids import NetworkId, NodeName, PortId, SwitchName
 from weft.ports.machine import State
@@ -39,6 +40,7 @@ WIRE = {
     ],
 }
 
+ZEBRAS_KILLED = 4
 DRIFTS = ("ip link set eth1 down", "vtysh -c 'conf t' -c 'router bgp 65101' -c 'neighbor 10.254.0.1 shutdown'")
 
 
@@ -147,6 +149,10 @@ def test_bound_ports_reach_each_other_also_after_a_switch_lost_its_memory(fabric
         until(f"{by_hand!r} is drift", lambda: not fabric.sessions_are_up() or not server.in_sync())
         until(f"{by_hand!r} is repaired", lambda: server.in_sync() and fabric.sessions_are_up(), deadline_s=15.0)
     until("web reaches db after that", lambda: one.ping(other.address), deadline_s=8.0)
+    for _ in range(ZEBRAS_KILLED):
+        switch.kill_daemon(fabric.pids["leaf1"], "zebra")
+        until("the way back to web is lost", lambda: not one.ping(other.address, wait_s=0.1))
+        until("it is found again", lambda: one.ping(other.address), deadline_s=15.0)
 
     fabric.run(fabric.power_off("leaf1"))
     fabric.run(fabric.boot("leaf1"))

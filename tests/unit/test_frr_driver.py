@@ -199,6 +199,18 @@ async def test_failed_stage_is_transient_and_said() -> None:
         await driver.apply(plan(observed.config, LEAF), LEAF, observed)
 
 
+async def test_a_zebra_that_has_just_begun_hears_of_the_neighbours_once() -> None:
+    young = Finished(0, RECORDED.replace("=== weft frr", "=== weft zebra\n1000\n1002\n\n=== weft frr", 1), "")
+    old = Finished(0, young.output.replace("\n1002\n", "\n1999\n"), "")
+    driver, session = driven(young)
+    for _ in range(2):
+        assert (await driver.observe()).config == LEAF
+    assert ["nud probe" in script for script in session.scripts].count(True) == 1
+    other, session = driven(old)
+    await other.observe()
+    assert not any("nud probe" in script for script in session.scripts), "it has heard of them by itself"
+
+
 async def test_closed_driver_asks_for_the_layout_again() -> None:
     driver, session = driven(said())
     await driver.observe()

@@ -33,6 +33,8 @@ SETTLE_TRIES = 6
 SETTLE_WAIT_S = 0.03
 """How often, and how far apart, a switch is read again while zebra has not taken up links that the kernel has."""
 RETRY_AFTER_S = 1.0
+YOUNG_S = 60
+"""A zebra that is younger may have missed which neighbours the kernel knows; an older one has heard of them since."""
 
 log = structlog.get_logger()
 
@@ -67,6 +69,8 @@ class FrrObserved(Observed, frozen=True, kw_only=True):
 
     running: Tree
     kernel: Kernel
+    zebra_began: int = 0
+    """By the switch's clock, in seconds; 0 if that was long ago."""
 
 
 class FrrDriver:
@@ -78,6 +82,8 @@ class FrrDriver:
         self._layout: Layout | None = None
         self._like = SwitchConfig(name=name, underlay=None)
         """What was last applied: for the few fields that leave no trace on a switch without links or gateways."""
+        self._zebra_of = 0
+        """When the zebra began that knows the neighbours, by the switch's clock."""
 
     async def observe(self) -> FrrObserved:
         """Return what the switch is, read from it now."""
@@ -87,7 +93,18 @@ class FrrDriver:
             if not layout.unsettled(observed.kernel):
                 break
             await asyncio.sleep(SETTLE_WAIT_S)
+        else:
+            return observed
+        await self._introduce(observed.zebra_began)
         return observed
+
+    async def _introduce(self, began: int) -> None:
+        """Have a zebra that has just begun hear of the neighbours: it looks at them before it knows their networks, and
+        what it missed no other leaf knows the way to."""
+        if began and began != self._zebra_of:
+            await self._session.run(scripts.ask_neighbours())
+            self._zebra_of = began
+            log.info("switch_neighbours_asked", switch=self._name)
 
     async def apply(
         self, plan: SwitchPlan, desired: SwitchConfig, observed: Observed, *, confirm_within_s: float | None = None
@@ -193,6 +210,7 @@ class FrrDriver:
             drift=routing.drift,
             running=running,
             kernel=kernel,
+            zebra_began=_young(parts.get("zebra", "")),
         )
 
     def _bpf(self, layout: Layout) -> bytes:
@@ -216,6 +234,12 @@ def _bpf_object() -> bytes:
         return BPF_OBJECT.read_bytes()
     except FileNotFoundError:
         raise Permanent(f"{BPF_OBJECT} is not there: run scripts/bpf (or scripts/setup)") from None
+
+
+def _young(times: str) -> int:
+    """Return when zebra began, of that and the present time; 0 if it is older than YOUNG_S, or does not run."""
+    seconds = [int(word) for word in times.split()]
+    return seconds[0] if len(seconds) == 2 and seconds[1] - seconds[0] < YOUNG_S else 0
 
 
 def _doubted(kernel: Kernel, unsettled: frozenset[int]) -> Table:

@@ -54,6 +54,7 @@ for path in /run/weft/netns/*; do
     [ -e "$path" ] || continue
     part "space ${path##*/}"; printf 'addr\nnetconf\n' | ip -n "${path##*/}" -d -j -batch -
 done
+part zebra; stat -c %Y /run/frr/zebra.pid 2>/dev/null; date +%s
 part frr; cat <&3
 @ARMED@
 part end
@@ -67,11 +68,29 @@ part closed; ip -j -4 route show table all type unreachable; ip -j -6 route show
 _MONITOR = r"""
 ip -o monitor link address route 2>/dev/null |
     sed -Eun '/ qdisc | inet6? |^(Deleted )?[0-9].* proto (bgp|static) /{/ table /!s/.*/changed/p}' &
-cat >/dev/null
+met=$(mktemp)
+while read -rt 2; [ $? -gt 128 ]; do
+    [ ! /run/frr/zebra.pid -nt "$met" ] || { touch "$met"; echo changed; }
+done
+rm -f "$met"
 kill 0
 """
-"""Prints a line for each event, until its standard input is closed: whoever monitors is gone then. Not told are what a
-bridge makes of its ports, and the routes of VRFs, which come and go with instances."""
+"""Prints a line for each event, and for a zebra that has begun, until its standard input is closed: whoever monitors is
+gone then. Not told are what a bridge makes of its ports, and the routes of VRFs, which come and go with instances."""
+
+_ASK_NEIGHBOURS = r"""
+ask() {
+    sed -En '/extern_learn|NOARP|PERMANENT|FAILED/d
+        s/^(\S+) dev (\S+) .*lladdr .*/neigh change \1 dev \2 nud probe/p' |
+        ip "$@" -force -batch - >/dev/null 2>&1
+}
+ip neigh show | ask
+for path in /run/weft/netns/*; do
+    [ -e "$path" ] || continue
+    ip -n "${path##*/}" neigh show | ask -n "${path##*/}"
+done
+true
+"""
 
 _PROBE = r"""
 vtysh -c 'show zebra' </dev/null
@@ -151,6 +170,11 @@ no_entry() { echo "map delete pinned @PIN@/handoff key $(bytes "$1")$(bytes "$2"
 def probe() -> str:
     """Return the script that says how FRR was started, which decides the layout."""
     return _PRELUDE + _PROBE
+
+
+def ask_neighbours() -> str:
+    """Return the script that has the kernel ask each neighbour whether it is there, and so tell zebra of it."""
+    return _PRELUDE + _ASK_NEIGHBOURS
 
 
 def monitor() -> str:
