@@ -34,7 +34,7 @@ POLL_S = 0.02
 """How often a shared database is asked for what other processes have written."""
 
 WATCH_PAUSE_S = 0.005
-"""How long a watch rests after each look at the log: under load it then reads many commits at once."""
+"""How long a watch of a file rests after each look at the log: under load it then reads many commits at once."""
 
 log = structlog.get_logger()
 
@@ -170,7 +170,7 @@ class Store:
                 yield batch
             if up_to > position:
                 position = up_to
-                await asyncio.sleep(WATCH_PAUSE_S)
+                await asyncio.sleep(POLL_S if self._engine.is_remote else WATCH_PAUSE_S)
             else:
                 await grown.wait()
 

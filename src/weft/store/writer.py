@@ -30,7 +30,7 @@ MAX_GROUP = 256
 """Pieces of work in one commit."""
 HANDED_OVER = 32
 """Pieces of work that the writer is woken for in the midst of a turn of the loop: it begins while others are read."""
-PACE_S = 0.003
+PACE_S = 0.005
 """How far apart groups begin while several pieces come to one: the fixed price of a commit is paid by more of them."""
 LOG_KEPT = 100_000
 """Revisions that the change log reaches back; a watcher that is further behind reads anew."""
@@ -107,6 +107,8 @@ class Writer:
         self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._connection: Connection | None = None
         self._compacted_at = Revision(0)
+        self._began = 0.0
+        """When the last group had its turn."""
 
     def start(self) -> None:
         """Begin to write."""
@@ -146,11 +148,10 @@ class Writer:
     # --- the thread
 
     def _write(self) -> None:
-        begun, pieces = 0.0, 0
+        pieces = 0
         while works := self._queue.get():
-            if pieces > 1 and len(works) < HANDED_OVER and (early_s := begun + PACE_S - time.monotonic()) > 0:
+            if pieces > 1 and len(works) < HANDED_OVER and (early_s := self._began + PACE_S - time.monotonic()) > 0:
                 time.sleep(early_s)
-            begun = time.monotonic()
             head = self._commit(works)
             pieces = len(works)
             if not self._loop.is_closed():  # a loop that has ended waits for nothing
@@ -186,6 +187,7 @@ class Writer:
     def _attempt_all(self, works: list[Work], *, careful: bool) -> Revision:
         """Run the pieces and commit; return the newest revision. If that raises, nothing has happened."""
         connection = self._begin_write()
+        self._began = time.monotonic()  # from here on: how long its turn was waited for is none of its own
         if not careful:
             self._take_more(works)  # the turn may have been another process' for long
         for work in works:
