@@ -42,6 +42,7 @@ def test_what_weft_writes_is_sound(url: str) -> None:
         ("DELETE FROM routers", "router interface of subnet"),
         ("""UPDATE ports SET life = replace(life, '"BINDING"', '"HELD"')""", "state HELD with bindings"),
         ("DELETE FROM documents", "which is not in the inventory"),
+        ("UPDATE cursors SET value = 7 WHERE name = 'inventory'", "not the one that its mark is of"),
     ],
 )
 def test_what_contradicts_itself_is_named(url: str, statement: str, found: str) -> None:

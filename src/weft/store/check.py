@@ -8,10 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from weft.model.inventory import Inventory
 from weft.ports import lifecycle
 from weft.store import schema as t
 from weft.store.changes import Kind
-from weft.store.snapshot import Snapshot
+from weft.store.codec import decode, mark_of
+from weft.store.snapshot import INVENTORY, Snapshot
 from weft.store.views import PortView
 
 _INTEGRITY = sa.text("PRAGMA integrity_check")
@@ -42,6 +44,7 @@ def contradictions(snapshot: Snapshot) -> list[str]:
     return [
         *_lives(ports),
         *_references(snapshot, ports),
+        *_mark(snapshot),
         *_disagreements("address", _addresses(ports), _rows(snapshot, _FIXED_IPS)),
         *_disagreements("binding", _bindings(ports), _rows(snapshot, _BINDINGS)),
         *_disagreements("count", _counted(snapshot), {row for row in _rows(snapshot, _USAGE) if row[2]}),
@@ -54,12 +57,20 @@ def _lives(ports: list[PortView]) -> Iterator[str]:
             yield f"port {view.port.id}: {broken}"
 
 
+def _mark(snapshot: Snapshot) -> Iterator[str]:
+    """Yield that the inventory has the mark of another one: who has read that one would not read this."""
+    document, mark = snapshot.row(t.documents, INVENTORY), snapshot.row(t.cursors, INVENTORY)
+    if mark is not None and (document is None or mark_of(document[0]) != mark[0]):
+        yield "the inventory is not the one that its mark is of: replace it by itself (weft inventory)"
+
+
 def _references(snapshot: Snapshot, ports: list[PortView]) -> Iterator[str]:
     """Yield what names something that is not there."""
     networks = {network.id for network in snapshot.networks()}
     subnets = {subnet.id: subnet for subnet in snapshot.subnets()}
     routers = {router.id for router in snapshot.routers()}
-    nodes = {node.name for node in snapshot.inventory().nodes}
+    document = snapshot.row(t.documents, INVENTORY)
+    nodes = set() if document is None else {node.name for node in decode(Inventory, document[0]).nodes}
     port_ids = {view.port.id for view in ports}
     for subnet in subnets.values():
         if subnet.network_id not in networks:

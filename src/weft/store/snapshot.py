@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 REVISION = "revision"
 """The cursor that holds the newest revision; whoever writes has its row first, and so writes alone."""
+INVENTORY = "inventory"
+"""The document, and the cursor that holds its mark: it may be large, and is read when its mark is another one."""
+MAX_TOPOLOGIES = 4
 MAX_KEYS = 500
 """Keys in one IN list; more are read in several statements (SQLite allows 999 variables)."""
 
@@ -175,8 +178,17 @@ class Snapshot:
 
     def topology(self) -> Topology:
         """Return the wiring of the inventory; empty before the first import."""
-        row = self.row(t.documents, "inventory")
-        return _NOWHERE if row is None else _topology(row[0])
+        mark = self.row(t.cursors, INVENTORY)
+        known = None if mark is None else _TOPOLOGIES.get(mark[0])
+        if known is not None:
+            return known
+        row = self.row(t.documents, INVENTORY)
+        found = _NOWHERE if row is None else _topology(row[0])
+        if mark is not None:
+            if len(_TOPOLOGIES) >= MAX_TOPOLOGIES:
+                _TOPOLOGIES.clear()
+            _TOPOLOGIES[mark[0]] = found
+        return found
 
     def numbering(self) -> Numbering:
         """Return the numbers of the inventory."""
@@ -384,6 +396,8 @@ _VNI_TAKEN = sa.union_all(
     sa.select(t.routers.c.id).where(t.routers.c.l3vni == sa.bindparam("vni")),
 )
 _NOWHERE = Topology(Inventory())
+_TOPOLOGIES: dict[int, Topology] = {}
+"""By the marks of their inventories (weft.store.codec.mark_of)."""
 _LEAF_VLANS = _body_by(t.leaf_vlans).order_by(t.leaf_vlans.c.domain, t.leaf_vlans.c.network_id)
 _LEAF_VLANS_OF = _body_by(t.leaf_vlans, "domain").order_by(t.leaf_vlans.c.network_id)
 _HISTORY = _body_by(t.history, "port_id").order_by(t.history.c.seq)

@@ -17,11 +17,11 @@ from weft.model.intent import FixedIp, HistoryEntry, LeafVlan, Network, Port, Ro
 from weft.model.inventory import Inventory
 from weft.store import schema as t
 from weft.store.changes import Kind, Op
-from weft.store.codec import encode
+from weft.store.codec import encode, mark_of
 from weft.store.layers import Row
 from weft.store.piece import HISTORY_KEPT, Piece
 from weft.store.serials import BLOCK, Serials
-from weft.store.snapshot import Snapshot
+from weft.store.snapshot import INVENTORY, Snapshot
 from weft.store.taken import address_in_use, mac_in_use
 from weft.store.views import PortView, SwitchStatus
 
@@ -360,7 +360,9 @@ class Transaction(Piece):
 
     def put_inventory(self, inventory: Inventory, numbering: Numbering) -> None:
         """Write inventory and numbering."""
-        self._put(t.documents, {"name": "inventory", "body": encode(inventory)})
+        body = encode(inventory)
+        self._put(t.documents, {"name": "inventory", "body": body})
+        self._put(t.cursors, {"name": INVENTORY, "value": mark_of(body)})
         self._put(t.documents, {"name": "numbering", "body": encode(numbering)})
         self._note(Kind.INVENTORY, "inventory")
 

@@ -15,7 +15,6 @@ from weft.api.answers import JsonAnswer, read_json
 from weft.api.events import HEARTBEAT, EventStream, event
 from weft.api.routing import Operation
 from weft.api.watches import News, NodeWatch, NodeWatches
-from weft.fabric.topology import Topology
 from weft.intent.desired import node_changes, node_desired
 from weft.intent.realizations import report
 from weft.model.errors import Invalid, NotFound
@@ -83,7 +82,7 @@ class NodePages:
 
     def _rows(self, snapshot: Snapshot) -> list[Row]:
         """Return all nodes with where they hang and how their agents are."""
-        topology = Topology(snapshot.inventory())
+        topology = snapshot.topology()
         numbers, seen = snapshot.numbering().nodes, snapshot.agents()
         rows = []
         for row in encode(topology.inventory)["nodes"]:
@@ -173,7 +172,7 @@ class NodePages:
 def bootstrap_of(snapshot: Snapshot, name: NodeName, token: str | None = None) -> NodeBootstrap:
     """Return what an installer writes to a node; raise NotFound if the inventory has no such node."""
     _require(snapshot, name)
-    topology = Topology(snapshot.inventory())
+    topology = snapshot.topology()
     node = topology.nodes[name]
     numbers = snapshot.numbering().nodes.get(name)
     pools = topology.pools(node.site)
@@ -193,9 +192,9 @@ def _name(request: Request) -> NodeName:
 
 
 def _require(snapshot: Snapshot, name: NodeName) -> None:
-    nodes = snapshot.inventory().nodes
-    if not any(node.name == name for node in nodes):
-        known = ", ".join(node.name for node in nodes[:20]) or "none"
+    topology = snapshot.topology()
+    if name not in topology.nodes:
+        known = ", ".join(node.name for node in topology.inventory.nodes[:20]) or "none"
         raise NotFound(f"'{name}' is not a node of the inventory; known: {known}", kind="NodeNotFound")
 
 
