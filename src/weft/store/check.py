@@ -61,7 +61,7 @@ def _mark(snapshot: Snapshot) -> Iterator[str]:
     """Yield that the inventory has the mark of another one: who has read that one would not read this."""
     document, mark = snapshot.row(t.documents, INVENTORY), snapshot.row(t.cursors, INVENTORY)
     if mark is not None and (document is None or mark_of(document[0]) != mark[0]):
-        yield "the inventory is not the one that its mark is of: replace it by itself (weft inventory)"
+        yield "the inventory is not the one that its mark is of"
 
 
 def _references(snapshot: Snapshot, ports: list[PortView]) -> Iterator[str]:
