@@ -303,8 +303,10 @@ class FakeKubernetes:
             writer.write(_line(http, "ERROR", old) + _end(http))
             return await writer.drain()
         await writer.drain()
+        over = asyncio.ensure_future(self.clock.sleep(float(request.query.get("timeoutSeconds", 1800))))
+        await asyncio.sleep(0)  # it sleeps, before anybody hears of the watch and moves the clock
         with self._open_watch():
-            await self._say(request, at, http, writer)
+            await self._say(request, at, over, http, writer)
         return None
 
     @contextlib.contextmanager
@@ -317,17 +319,25 @@ class FakeKubernetes:
             self.watches -= 1
             self._tell()
 
-    async def _say(self, request: Request, at: int, http: h11.Connection, writer: asyncio.StreamWriter) -> None:
+    async def _say(
+        self,
+        request: Request,
+        at: int,
+        over: asyncio.Future[None],
+        http: h11.Connection,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         selector, ending, bookmarks = _selector(request), self._ending, self._bookmarks
-        over = asyncio.ensure_future(self.clock.sleep(float(request.query.get("timeoutSeconds", 1800))))
         # A watch from a state that was never here says nothing until it has come.
         try:
-            while not (over.done() or ending.is_set()):
+            while not ending.is_set():
                 waiting = asyncio.ensure_future(self._changed.wait())
                 for revision, what, found in list(self.state.events(request.kind.plural, at, selector)):
                     writer.write(_line(http, what, self._shown(found, request)))
                     at = revision
-                if bookmarks < self._bookmarks and "allowWatchBookmarks" in request.query and at <= self.state.revision:
+                # As 1.20 does it: one before the watch ends by its time. Later versions send one every minute, too.
+                due = bookmarks < self._bookmarks or over.done()
+                if due and "allowWatchBookmarks" in request.query and at <= self.state.revision:
                     bookmarks, at = self._bookmarks, self.state.revision
                     mark = {"kind": request.kind.kind, "apiVersion": request.kind.group_version, "spec": {}}
                     mark["metadata"] = {"resourceVersion": str(at), "creationTimestamp": None}
@@ -337,6 +347,8 @@ class FakeKubernetes:
                 await writer.drain()
                 if writer.transport.is_closing():
                     return
+                if over.done():
+                    break
                 await asyncio.wait({waiting, over}, return_when=asyncio.FIRST_COMPLETED)
                 waiting.cancel()
             writer.write(_end(http))

@@ -10,7 +10,7 @@ import pytest
 from kubernetes_server import FakeKubernetes, Fault, Rule, serving
 
 from weft.kubernetes import reflector
-from weft.kubernetes.api import PAGE, KubernetesApi
+from weft.kubernetes.api import PAGE, WATCH_S, KubernetesApi
 from weft.kubernetes.objects import PODS, pod_facts
 from weft.kubernetes.pod import Owner, PodFacts
 from weft.kubernetes.reflector import BACKOFF_S, RELIST_S, SHORTEST_WATCH_S, Reflector
@@ -152,10 +152,25 @@ async def test_a_watch_that_ends_is_taken_up_where_it_was(kubernetes: FakeKubern
     async with Copy(kubernetes) as copy:
         await copy.until_current()
         copy.time += SHORTEST_WATCH_S
-        kubernetes.clock.advance(300)  # its timeoutSeconds
+        kubernetes.clock.advance(WATCH_S)
         kubernetes.state.put("pods", "meanwhile", node="node1")
         await copy.until_has("meanwhile")
         assert (kubernetes.asked("list", "pods"), copy.pauses) == (1, [])
+
+
+async def test_a_watch_that_ends_without_a_word_is_of_nothing_certain(kubernetes: FakeKubernetes) -> None:
+    """The server went back in time; by its time's end the watch has not had even a bookmark."""
+    kubernetes.put("pods", "since", node="node1")
+    async with Copy(kubernetes) as copy:
+        await copy.until_current()
+        await kubernetes.stop()
+        kubernetes.state = type(kubernetes.state)(revision=10)
+        kubernetes.state.put("pods", "before", node="node1")
+        await kubernetes.start()
+        await kubernetes.until(lambda: kubernetes.watches == 1)
+        copy.time += SHORTEST_WATCH_S
+        kubernetes.clock.advance(WATCH_S)
+        await copy.until_has("before")
 
 
 async def test_a_bookmark_keeps_the_place_fresh(kubernetes: FakeKubernetes) -> None:

@@ -148,15 +148,19 @@ class Reflector(Generic[T]):
     async def _watch(self) -> None:
         """Follow what changes, until the server ends the watch or a new list is due."""
         assert self._version is not None
+        heard, began = False, self._now()
         async with self._api.watch(
             self._resource, resource_version=self._version, field_selector=self._field_selector
         ) as events:
             self._stands(current=True, trouble="")
             async for event in events:
+                heard = True
                 self._take(event)
                 self._failures = 0
                 if self._now() - self._listed_at >= RELIST_S:
                     return
+        if not heard and self._now() - began >= SHORTEST_WATCH_S:
+            raise SilentError("a watch ended without even a bookmark", retry_after_s=0.0)
 
     def _take(self, event: Event) -> None:
         """Change the copy by an event. One that comes twice changes nothing the second time."""
