@@ -139,7 +139,7 @@ def test_a_hundred_deletions_at_once_lose_nobody_elses_ping(
     for container in ("c-a", "c-b"):
         assert here.call("DEL", container)[0] == 0
     until(lambda: pairs(lab, "node1") == before, "no pair is left")
-    until(lambda: held(lab) == set(), "no port is left")
+    until(lambda: held(lab) == set(), "no port is left", WAIT_S)
 
 
 def test_an_agent_that_is_killed_in_the_middle_leaves_nothing_and_cuts_nobody_off(
@@ -215,7 +215,7 @@ def test_a_new_ovs_vswitchd_finds_its_containers_again_and_a_namespace_may_vanis
         assert here.call("DEL", container, netns="weft-w-gone") == (0, None)
     assert there.call("DEL", "c-2") == (0, None)
     until(lambda: pairs(lab, "node1") == before, "no pair is left")
-    until(lambda: held(lab) == set(), "no port is left")
+    until(lambda: held(lab) == set(), "no port is left", WAIT_S)
     again = here.add("c-4", "four-x2x4z", netns[2])
     assert here.call("CHECK", "c-4", "four-x2x4z", netns=netns[2]) == (0, None)
     assert again["ips"]
