@@ -69,6 +69,17 @@ async def test_a_deletion_needs_no_server_and_may_come_often(node: ContainerNode
     await node.check()
 
 
+async def test_a_port_that_was_taken_and_left_before_the_server_heard_of_it_goes_back(node: ContainerNode) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    node.machine.server_away = True
+    await node.call("ADD", "second", "web-7c9d8f6b5-ddddd")
+    await node.call("DEL", "second", "web-7c9d8f6b5-ddddd")
+    node.machine.server_away = False
+    await node.rest()
+    await node.check()
+
+
 async def test_only_the_holder_releases(node: ContainerNode, dc: World) -> None:
     await node.call("ADD", "old", DB)
     request = WorkloadRequest(name=f"c/d/{DB}", holder="new", network="pods")
