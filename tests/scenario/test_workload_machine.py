@@ -77,6 +77,8 @@ class WorkloadMachine(RuleBasedStateMachine):
         self.once: list[Seen] = []
         """Every port as it once was: who comes late speaks of these."""
         self.holders = 0
+        self.lacked: dict[NodeName, set[tuple[str, int]]] = {NodeName("node1"): set(), NodeName("node2"): set()}
+        """What the last statement of a node's agent left out, by port and epoch."""
 
     def do(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
@@ -284,22 +286,24 @@ class WorkloadMachine(RuleBasedStateMachine):
     @rule(data=st.data(), node=NODES, between=st.booleans())
     def agent_says_what_it_has(self, data: st.DataObject, node: NodeName, between: bool) -> None:
         """An agent has lost some ports; what is asked for between its two statements is not released."""
-        here = [each for each in self.ports.values() if each.node == node]
-        lost = {each.id for each in here if data.draw(st.booleans())}
-        self.state(node, lost)
+        lost = {each.id for each in self.ports.values() if each.node == node and data.draw(st.booleans())}
+        earlier = self.state(node, lost)
+        before = {(id_, self.ports[id_].epoch) for id_ in lost - earlier}
+        for id_ in earlier:
+            self.let_go(self.ports[id_])
         self.world.clock.advance(MISSING_S)
         if between:
             self.together(data, 1)
         after = [each for each in self.ports.values() if each.node == node]
-        before = {(each.id, each.epoch) for each in here if each.id in lost}
         released = self.state(node, {each.id for each in after if (each.id, each.epoch) in before})
         assert released <= {id_ for id_, _ in before}
         if not between:
-            assert released == lost
+            assert earlier | released == lost
         for id_ in released:
             self.let_go(self.ports[id_])
 
     def state(self, node: NodeName, lost: set[str]) -> set[str]:
+        """Let an agent state all but what it has lost; what that releases was lacking in its last statement, too."""
         stated = tuple(
             WorkloadPresent(port_id=each.id, epoch=each.epoch, holder=each.holder)
             for each in self.ports.values()
@@ -308,7 +312,10 @@ class WorkloadMachine(RuleBasedStateMachine):
         found = self.do(self.world.store.read(lambda snapshot: compare(snapshot, node, stated)))
         assert found.missing.keys() == lost
         assert (found.stray, found.held_by_others) == ((), ())
-        return set(self.do(self.world.store.transact(lambda tx: settle(tx, node, found))))
+        released = set(self.do(self.world.store.transact(lambda tx: settle(tx, node, found))))
+        assert {(id_, self.ports[id_].epoch) for id_ in released} <= self.lacked[node]
+        self.lacked[node] = {(id_, self.ports[id_].epoch) for id_ in lost - released}
+        return released
 
     @invariant()
     def what_is_there_is_what_the_model_has(self) -> None:
