@@ -41,6 +41,8 @@ graphroot = "{own}/root"
 runroot = "{own}/run"
 """
 
+PID_MAX = Path("/proc/sys/kernel/pid_max")
+
 
 class PodmanError(Exception):
     """podman failed; the text is what it said."""
@@ -73,9 +75,13 @@ class Podman:
         """Write its configuration, and load an image."""
         for each in (self.bin_dir, self.conf_dir):
             each.mkdir(parents=True, exist_ok=True)
-        # podman would raise these to their highest, which root may not do everywhere (CAP_SYS_RESOURCE)
+        # podman would raise these to their highest, which root may not do everywhere (CAP_SYS_RESOURCE); it lowers its
+        # own number of processes to the highest process id before
         kinds = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
         highest = {name: resource.getrlimit(kind)[1] for name, kind in kinds.items()}
+        most_processes = int(PID_MAX.read_text())
+        if highest["nproc"] == resource.RLIM_INFINITY or highest["nproc"] > most_processes:
+            highest["nproc"] = most_processes
         limits = ", ".join(f'"{name}={most}:{most}"' for name, most in highest.items())
         (self._folder / "containers.conf").write_text(CONTAINERS.format(own=self._folder, limits=limits))
         (self._folder / "storage.conf").write_text(STORAGE.format(own=self._folder))
