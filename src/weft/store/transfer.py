@@ -24,6 +24,8 @@ _COUNT_ON = sa.text(
     "SELECT setval(pg_get_serial_sequence('history', 'seq'), (SELECT 1 + coalesce(max(seq), 0) FROM history))"
 )
 
+_ANALYZE = sa.text("ANALYZE")
+
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, tag_field="form", tag=FORM):
     """The first line."""
@@ -80,6 +82,8 @@ def load(engine: Engine, lines: Iterable[bytes]) -> int:
         count = _write(connection.write, iter(lines))
         if engine.dialect.name == "postgresql":  # rows that brought their number left its counter where it was
             Snapshot(connection, engine.dialect).run(_COUNT_ON)
+            # Until it has looked by itself, within a minute, it would plan for tables that are empty.
+            Snapshot(connection, engine.dialect).run(_ANALYZE)
         connection.commit()
     finally:
         connection.rollback()

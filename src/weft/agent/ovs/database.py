@@ -14,6 +14,9 @@ from weft.model.errors import Permanent, Transient
 
 DATABASE = "Open_vSwitch"
 RETRY_AFTER_S = 0.2
+RETRY_AFTER_TROUBLE_S = 2.0
+_TROUBLE = frozenset({"I/O error", "resources exhausted"})
+"""What a transaction ends with that is right but met a full disk, say (RFC 7047, section 4.1.3)."""
 OWN_PREFIX = "weft-"
 """Of the keys that only the agent itself writes: it need not be told that it has."""
 
@@ -111,12 +114,15 @@ class Database:
         self._on_change()
 
     async def transact(self, operations: Sequence[Operation]) -> None:
-        """Commit all operations or none; raise Permanent naming the one that was refused."""
+        """Commit all operations or none; raise Permanent naming the one that was refused, Transient if none was."""
         if self._rpc is None:
             raise Transient(f"there is no connection to {self._path}", retry_after_s=RETRY_AFTER_S)
         results = await self._rpc.call("transact", [DATABASE, *operations])
         for index, result in enumerate(results):
             if result is not None and "error" in result:
+                if result["error"] in _TROUBLE:
+                    reason = result.get("details") or result["error"]
+                    raise Transient(f"ovsdb-server cannot write: {reason}", retry_after_s=RETRY_AFTER_TROUBLE_S)
                 subject = operations[index] if index < len(operations) else "the transaction as a whole"
                 raise Permanent(f"ovsdb-server refused {subject}: {result['error']}: {result.get('details', '')}")
 
