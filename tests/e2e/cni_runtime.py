@@ -27,22 +27,46 @@ class Runtime:
 
     def call(self, command: str, container: str, pod: str = "", *, netns: str = "", **conf: Any) -> tuple[int, Any]:
         """Call the plugin; return its status and what it printed."""
+        text, environment = self._said(command, container, pod, netns, conf)
+        done = subprocess.run(
+            self._words(), input=text, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        return done.returncode, json.loads(done.stdout) if done.stdout else None
+
+    def call_and_kill(self, command: str, container: str, pod: str, *, netns: str, after_s: float) -> bool:
+        """Call the plugin and kill it (-9) after a time; tell whether it was still at work."""
+        text, environment = self._said(command, container, pod, netns, {})
+        process = subprocess.Popen(
+            self._words(), env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        with process:
+            assert process.stdin is not None
+            process.stdin.write(text)
+            process.stdin.close()
+            try:
+                process.wait(after_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                return True
+        return False
+
+    def _words(self) -> list[str]:
+        return ["ip", "netns", "exec", namespace_of(self._node), str(self._plugin)]
+
+    def _said(
+        self, command: str, container: str, pod: str, netns: str, conf: dict[str, Any]
+    ) -> tuple[str, dict[str, str]]:
         plugin = {**self._list["plugins"][0], "cniVersion": VERSION, "name": self._list["name"], **conf}
-        args = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}" if pod else ""
         environment = {
             "CNI_COMMAND": command,
             "CNI_CONTAINERID": container,
             "CNI_NETNS": f"/run/netns/{netns}" if netns else "",
             "CNI_IFNAME": "eth0",
-            "CNI_ARGS": args,
+            "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}" if pod else "",
             "CNI_PATH": str(self._plugin.parent),
             "PATH": os.environ["PATH"],
         }
-        done = subprocess.run(
-            ["ip", "netns", "exec", namespace_of(self._node), str(self._plugin)],
-            input=json.dumps(plugin), env=environment, capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        return done.returncode, json.loads(done.stdout) if done.stdout else None
+        return json.dumps(plugin), environment
 
     def add(self, container: str, pod: str, netns: str, **conf: Any) -> dict[str, Any]:
         status, said = self.call("ADD", container, pod, netns=netns, **conf)

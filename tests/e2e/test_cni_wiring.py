@@ -23,6 +23,7 @@ MANY = 100
 _numbers = itertools.count(1)
 TRANSFER_BYTES = 40_000_000
 KILLS = 6
+PLUGINS = 24
 WAIT_S = 40.0
 
 RECEIVE = """
@@ -178,6 +179,26 @@ def test_an_agent_that_is_killed_in_the_middle_leaves_nothing_and_cuts_nobody_of
     assert lost(answered) == []
     assert far["ips"]
     assert here.call("DEL", "c-stays", "stays-0")[0] == there.call("DEL", "c-far")[0] == 0
+
+
+def test_a_plugin_that_is_killed_in_the_middle_leaves_nothing(
+    lab: Lab, nodes: tuple[Runtime, Runtime], netns: list[str]
+) -> None:
+    here, _ = nodes
+    before = pairs(lab, "node1")
+    caught = 0
+    for number in range(PLUGINS):
+        pod = f"broken-{number}" if number % 4 == 0 else f"broken-x{number}z"
+        after_s = 0.0005 * number if number % 4 else 0.004 * number
+        caught += here.call_and_kill("ADD", f"b-{number}", pod, netns=netns[number], after_s=after_s)
+        assert here.call("DEL", f"b-{number}", pod) == (0, None), "a runtime deletes what it could not add"
+        again = here.add(f"a-{number}", pod, netns[number])  # and tries anew
+        assert again["ips"]
+        here.call_and_kill("DEL", f"a-{number}", pod, netns=netns[number], after_s=after_s)
+        assert here.call("DEL", f"a-{number}", pod) == (0, None)
+    assert caught >= PLUGINS // 4
+    until(lambda: pairs(lab, "node1") == before, "no pair is left", WAIT_S)
+    until(lambda: {name for name in held(lab) if "broken" in name} == set(), "no port is left", WAIT_S)
 
 
 def test_while_the_server_is_away_warm_ports_are_served_and_others_are_told_so(
