@@ -36,7 +36,7 @@ def check_not_held(snapshot: Snapshot, port: Port) -> None:
 
 def leading_to(snapshot: Snapshot, port_id: PortId) -> list[FloatingIp]:
     """Return the floating IPs that lead to a port."""
-    return snapshot.records(Kind.FLOATING_IP, FloatingIp, parent=port_id)
+    return snapshot.records_of(Kind.FLOATING_IP, FloatingIp, port_id)
 
 
 def leading_through(snapshot: Snapshot, router_id: RouterId, subnet_id: SubnetId | None = None) -> list[FloatingIp]:

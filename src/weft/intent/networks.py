@@ -30,7 +30,7 @@ VXLAN_OVERHEAD_BYTES = 50
 """Outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348, section 5)."""
 
 MAX_NAMED = 20
-"""Ports that an error names; more are counted."""
+"""Ports that an error names."""
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,10 +153,9 @@ def update_network(tx: Transaction, network_id: NetworkId, changes: NetworkChang
 def delete_network(tx: Transaction, network_id: NetworkId) -> None:
     """Delete a network, its subnets and warm ports. Raises NotFound; Conflict (NetworkInUse) while it has others."""
     network = network_of(tx, network_id)
-    drop_warm(tx, network_id)
-    ports = [view.port.id for view in tx.ports(network_id=network_id)]
+    ports = drop_warm(tx, tx.each_port(network_id), limit=MAX_NAMED + 1)
     if ports:
-        named = ",".join(ports[:MAX_NAMED]) + (f" and {len(ports) - MAX_NAMED} more" if len(ports) > MAX_NAMED else "")
+        named = ",".join(ports[:MAX_NAMED]) + (" and more" if len(ports) > MAX_NAMED else "")
         message = (
             f"Unable to complete operation on network {network_id}. There are one or more ports still in use on the "
             f"network, id for these ports is: {named}."

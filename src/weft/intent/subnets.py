@@ -124,8 +124,7 @@ def delete_subnet(tx: Transaction, subnet_id: SubnetId) -> None:
     subnet = subnet_of(tx, subnet_id)
     if subnet.addresses_follow_macs and tx.router_interface(subnet.id) is None:
         take_addresses(tx, subnet)
-    drop_warm(tx, subnet.network_id)
-    if tx.subnet_used(subnet):
+    if drop_warm(tx, tx.each_port_in(subnet)):
         message = (
             f"Unable to complete operation on subnet {subnet.id}: One or more ports have an IP allocation from this "
             "subnet."

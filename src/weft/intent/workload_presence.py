@@ -61,6 +61,7 @@ def settle(tx: Transaction, node: NodeName, found: Comparison) -> list[PortId]:
     """Note what is missing, forget what is not any more, release what has been missing for too long; return that."""
     now = tx.clock()
     released = []
+    tx.look_ahead([*found.suspected, *found.missing])
     for port_id in found.suspected - found.missing.keys():
         seen(tx, port_id)
     for port_id, epoch in found.missing.items():

@@ -4,14 +4,14 @@ A port that is held until something happens has a record that says what. The rec
 container has taken the port up since, it says nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from weft.intent.ports import delete_port, remove_port, unbind_port
 from weft.intent.workload_names import OWNER
 from weft.model.errors import Invalid
-from weft.model.ids import Epoch, NetworkId, NodeName, PortId
+from weft.model.ids import Epoch, NodeName, PortId
 from weft.model.intent import Network
 from weft.model.retention import NEVER, NOW, RELEASE_LABEL, Retention, Until, parse_retention
 from weft.store import Kind, PortView, Snapshot, Transaction
@@ -73,11 +73,20 @@ def let_go(tx: Transaction, view: PortView, *, actor: str) -> Retention:
     return policy
 
 
-def drop_warm(tx: Transaction, network_id: NetworkId) -> None:
-    """Delete the ports of a network that wait for containers: they are nobody's, and keep nobody from deleting it."""
-    for view in tx.ports(network_id=network_id):
-        if view.port.device_owner == OWNER and not view.port.name:
-            delete_port(tx, view.port.id, actor="workloads")
+def drop_warm(tx: Transaction, views: Iterable[PortView], limit: int = 1) -> list[PortId]:
+    """Delete ports that wait for containers, if all are such: they are nobody's, and keep nobody from deleting what
+    they are in. Otherwise return up to so many of the others; no more is read of `views` than tells."""
+    warm: list[PortId] = []
+    others: list[PortId] = []
+    for view in views:
+        (warm if view.port.device_owner == OWNER and not view.port.name else others).append(view.port.id)
+        if len(others) == limit:
+            break
+    if not others:
+        tx.look_ahead(warm)
+        for port_id in dict.fromkeys(warm):
+            delete_port(tx, port_id, actor="workloads")
+    return others
 
 
 def take_up(tx: Transaction, port_id: PortId) -> None:
@@ -125,6 +134,7 @@ def overdue(snapshot: Snapshot, now: float, limit: int) -> list[HeldWorkload]:
 def release_due(tx: Transaction, limit: int) -> int:
     """Delete up to so many of the ports whose time is over; return how many times were over."""
     found = overdue(tx, tx.clock(), limit)
+    tx.look_ahead([held.port_id for held in found])
     for held in found:
         if not release_held(tx, held.port_id, held.epoch, actor="workloads"):
             take_up(tx, held.port_id)  # a container took it up, or somebody deleted it

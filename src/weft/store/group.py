@@ -5,8 +5,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from weft.model.ids import PortId, Revision
+from weft.model.ids import NetworkId, NodeName, PortId, Revision
 from weft.store import schema as t
+from weft.store.changes import Kind
 from weft.store.engine import Connection, Engine
 from weft.store.ids import Ids
 from weft.store.layers import Key, Layer, Row
@@ -77,6 +78,12 @@ class Group:
         self.head = Snapshot(connection, engine.dialect).revision()
         self.ports: dict[str, tuple[Any, ...]] = {}
         """Rows of ports that were read for several pieces at once, and that nobody has written since."""
+        self._asked: dict[PortId, None] = {}
+        """The ports that were read so."""
+        self._of_asked: dict[str, dict[str, list[bytes]]] = {}
+        """By kind: the records that belong to these ports, if that was asked, and nobody has written one since."""
+        self._bound: dict[tuple[NodeName, NetworkId], list[tuple[Any, ...]]] = {}
+        """Some of the bindings of networks on nodes, until one is written."""
 
     def snapshot(self) -> Snapshot:
         """Return reads of what is in the database, which knows nothing of rows held back."""
@@ -84,7 +91,44 @@ class Group:
 
     def look_ahead(self, ids: Iterable[PortId]) -> None:
         """Read ports that pieces will ask for, all at once: on a server, each question costs a way there and back."""
-        self.ports.update(self.snapshot().port_rows(sorted(set(ids))))
+        fresh = sorted(set(ids) - self._asked.keys())
+        self.ports.update(self.snapshot().port_rows(fresh))
+        self._asked.update(dict.fromkeys(fresh))
+        self._of_asked.clear()
+
+    def record(self, kind: Kind, id_: str, ask: Callable[[], tuple[Any, ...] | None]) -> tuple[Any, ...] | None:
+        """Return the row of a record: of those with the ids of ports that were read ahead, all are read at once."""
+        rows, key = self.kept.rows, (t.records, (kind, id_))
+        if key not in rows and len(self._asked) > 1 and id_ in self._asked:
+            unknown = [each for each in self._asked if (t.records, (kind, each)) not in rows]
+            found = self.snapshot().record_rows(kind, unknown)
+            for each in unknown:
+                rows[t.records, (kind, each)] = found.get(each)
+        return self.row(t.records, (kind, id_), ask)
+
+    def records_of(self, kind: Kind, parent: str) -> list[bytes] | None:
+        """Return the records that belong to a port, read together with the others'; None if it was not read ahead."""
+        if len(self._asked) < 2 or parent not in self._asked:
+            return None
+        if kind not in self._of_asked:
+            self._of_asked[kind] = self.snapshot().record_rows_of(kind, list(self._asked))
+        return self._of_asked[kind].get(parent, [])
+
+    def bound(
+        self, node: NodeName, network_id: NetworkId, ask: Callable[[], list[tuple[Any, ...]]]
+    ) -> list[tuple[Any, ...]]:
+        """Return what `ask` read in the database of a network's bindings on a node, until any binding is written."""
+        key = (node, network_id)
+        if key not in self._bound:
+            self._bound[key] = ask()
+        return self._bound[key]
+
+    def forget(self) -> None:
+        """Forget what was read, because some of what had been written by then is undone."""
+        self.kept.forget()
+        self.ports.clear()
+        self._of_asked.clear()
+        self._bound.clear()
 
     def write(self, layer: Layer) -> None:
         """Write a layer into the database.
@@ -96,6 +140,10 @@ class Group:
             for changed in (layer.updates, layer.deletes):
                 for (id_,) in changed.get(t.ports, ()):
                     self.ports.pop(id_, None)
+        if t.bindings in layer.dirty:
+            self._bound.clear()
+        for kind in layer.kinds:
+            self._of_asked.pop(kind, None)
         if not self.careful:
             self.connection.write(layer)
         else:

@@ -4,7 +4,7 @@ What is written goes into a layer of the piece's own. A read by primary key look
 of a table that has rows waiting writes them first, behind a mark that the piece's failure goes back to.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from weft.model.ids import NetworkId, NodeName, PortId, Revision
 from weft.model.intent import HistoryEntry, Network, Subnet
 from weft.store import schema as t
 from weft.store.changes import Kind, Op
-from weft.store.codec import decode_history, encode
+from weft.store.codec import decode, decode_history, encode
 from weft.store.group import CACHED, HISTORY_TRIMMED_EVERY, MAX_CACHED, ROWS_CACHED, Group, Rows
 from weft.store.layers import UNKNOWN, Layer, Row
 from weft.store.snapshot import Snapshot, key_columns, shown_columns
@@ -92,7 +92,7 @@ class Piece(Snapshot):
         """Undo all that this work did, before it was handed to the group."""
         if self._marked:
             self._connection.rollback_to()
-            self._kept.forget()
+            self._group.forget()
         self.undo()
 
     def undo(self) -> None:
@@ -158,9 +158,21 @@ class Piece(Snapshot):
         if table is t.ports and (ahead := self._group.ports.get(key[0])) is not None:
             return ahead
         ask = super().row
+        if table is t.records:
+            return self._group.record(key[0], key[1], lambda: ask(table, *key))
         if table in ROWS_CACHED:
             return self._group.row(table, key, lambda: ask(table, *key))
         return ask(table, *key)
+
+    def records_of(self, kind: Kind, type_: type[T], parent: str) -> list[T]:
+        """Return the records of a kind that belong to an object."""
+        waiting = kind in self._layer.kinds or kind in self._group.layer.kinds
+        found = None if waiting else self._group.records_of(kind, parent)
+        return super().records_of(kind, type_, parent) if found is None else [decode(type_, body) for body in found]
+
+    def look_ahead(self, ids: Sequence[PortId]) -> None:
+        """Read what will be asked of these ports all at once; a hint."""
+        self._group.look_ahead(ids)
 
     def revision(self) -> Revision:
         """Return the newest revision before this work."""

@@ -29,6 +29,8 @@ REVISION = "revision"
 INVENTORY = "inventory"
 """The document, and the cursor that holds its mark: it may be large, and is read when its mark is another one."""
 MAX_TOPOLOGIES = 4
+PAGE = 64
+"""Ports that are read at once by who may not need all."""
 MAX_KEYS = 500
 """Keys in one IN list; more are read in several statements (SQLite allows 999 variables)."""
 
@@ -151,6 +153,25 @@ class Snapshot:
             found += [_port_view(row) for row in self.run(_ports_by(frozenset(given), len(part)), **given, **keys)]
         return found
 
+    def each_port(self, network_id: NetworkId) -> Iterator[PortView]:
+        """Yield the ports of a network by id, a page at a time: who has seen enough reads no more."""
+        page = self.ports(network_id=network_id, limit=PAGE)
+        while page:
+            yield from page
+            if len(page) < PAGE:
+                return
+            page = self.ports(network_id=network_id, after_id=page[-1].port.id, limit=PAGE)
+
+    def each_port_in(self, subnet: Subnet) -> Iterator[PortView]:
+        """Yield the ports that have addresses of a subnet, once for each, a page at a time."""
+        after, more = "", True
+        while more:
+            keys = {"network_id": subnet.network_id, "subnet_id": subnet.id, "after": after, "page": PAGE}
+            rows = self.run(_PORTS_IN, **keys).fetchall()
+            yield from (_port_of(row[1], row[2]) for row in rows)
+            more = len(rows) == PAGE
+            after = rows[-1][0] if rows else after
+
     def port_rows(self, ids: Sequence[PortId]) -> dict[str, tuple[Any, ...]]:
         """Return what `row` gives of ports, those that there are."""
         found: dict[str, tuple[Any, ...]] = {}
@@ -163,10 +184,6 @@ class Snapshot:
     def bound_nodes(self, network_id: NetworkId) -> set[NodeName]:
         """Return the nodes that any binding of a network is on, draining ones included."""
         return {NodeName(row[0]) for row in self.run(_BOUND_NODES, network_id=network_id)}
-
-    def subnet_used(self, subnet: Subnet) -> bool:
-        """Tell whether a port has an address of a subnet."""
-        return bool(self.run(_SUBNET_USED, network_id=subnet.network_id, subnet_id=subnet.id).fetchone()[0])
 
     def vni_taken(self, vni: int) -> bool:
         """Tell whether a network or a router has this VNI."""
@@ -256,6 +273,28 @@ class Snapshot:
             rows += self.run(_records_by(frozenset(given), len(part)), kind=kind, **given, **keys).fetchall()
         return [decode(type_, row[0]) for row in rows]
 
+    def records_of(self, kind: Kind, type_: type[T], parent: str) -> list[T]:
+        """Return the records of a kind that belong to an object; of many objects at once, a group asks once."""
+        return self.records(kind, type_, parent=parent)
+
+    def record_rows(self, kind: Kind, ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        """Return what `row` gives of records, those that there are."""
+        found: dict[str, tuple[Any, ...]] = {}
+        for part in _parts(ids):
+            keys = {f"id{at}": id_ for at, id_ in enumerate(part)}
+            for id_, *row in self.run(_record_rows("id", len(part)), kind=kind, **keys):
+                found[id_] = tuple(row)
+        return found
+
+    def record_rows_of(self, kind: Kind, parents: Sequence[str]) -> dict[str, list[bytes]]:
+        """Return the bodies of the records that belong to objects, by object, those that there are."""
+        found: dict[str, list[bytes]] = {}
+        for part in _parts(parents):
+            keys = {f"id{at}": parent for at, parent in enumerate(part)}
+            for parent, body in self.run(_record_rows("parent", len(part)), kind=kind, **keys):
+                found.setdefault(parent, []).append(body)
+        return found
+
     def records_below(self, kind: Kind, type_: type[T], *, name: str, limit: int) -> list[T]:
         """Return so many records of a kind whose names come before one, the first in order first."""
         return [decode(type_, row[0]) for row in self.run(_RECORDS_BELOW, kind=kind, name=name, page=limit)]
@@ -343,6 +382,14 @@ def _records_by(given: frozenset[str], keys: int = 0, *, count: bool = False) ->
     return statement.select_from(t.records)
 
 
+@lru_cache(maxsize=512)
+def _record_rows(column: str, keys: int) -> sa.Select[Any]:
+    """Return the statement that reads a kind's records by so many values of a column, ordered by id."""
+    key = t.records.c[column]
+    statement = sa.select(key, t.records.c.body).where(t.records.c.kind == sa.bindparam("kind"))
+    return statement.where(key.in_([sa.bindparam(f"id{at}") for at in range(keys)])).order_by(t.records.c.id)
+
+
 @lru_cache(maxsize=64)
 def _sql_by_key(table: sa.Table, dialect: sa.Dialect) -> tuple[str, tuple[str, ...]]:
     """Return the SQL text that reads a row by its primary key, and the names of the key's columns."""
@@ -386,10 +433,14 @@ _ROUTERS = _body_by(t.routers).order_by(t.routers.c.id)
 _INTERFACES = _body_by(t.router_interfaces).order_by(t.router_interfaces.c.subnet_id)
 _INTERFACES_OF = _body_by(t.router_interfaces, "router_id").order_by(t.router_interfaces.c.subnet_id)
 _BOUND_NODES = sa.select(t.bindings.c.node).where(t.bindings.c.network_id == sa.bindparam("network_id")).distinct()
-_SUBNET_USED = sa.select(
-    sa.exists().where(
-        t.fixed_ips.c.network_id == sa.bindparam("network_id"), t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id")
-    )
+_PORTS_IN = (
+    sa.select(t.fixed_ips.c.address, t.ports.c.body, t.ports.c.life)
+    .join(t.ports, t.ports.c.id == t.fixed_ips.c.port_id)
+    .where(t.fixed_ips.c.network_id == sa.bindparam("network_id"), t.fixed_ips.c.address > sa.bindparam("after"))
+    .where(t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id"))
+    .order_by(t.fixed_ips.c.address)
+    .limit(sa.bindparam("page"))
+    .offset(sa.literal_column("0"))
 )
 _VNI_TAKEN = sa.union_all(
     sa.select(t.networks.c.id).where(t.networks.c.vni == sa.bindparam("vni")),

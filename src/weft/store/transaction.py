@@ -5,6 +5,7 @@ written here is seen by anyone before the commit of the group that the transacti
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -197,12 +198,17 @@ class Transaction(Piece):
         Of a network with many ports on the node, a look at a few of its bindings tells, and nothing need be written.
         """
         deleted = [layer.deletes.get(t.bindings, {}) for layer in (self._layer, self._group.layer)]
-        some = Snapshot.run(self, _BOUND_ON, node=node, network_id=network_id, page=LOOKED_AT).fetchall()
-        if any(all(tuple(key) not in keys for keys in deleted) for key in some):
+        some = self._group.bound(node, network_id, lambda: self._bound_on(node, network_id))
+        if any(all(key not in keys for keys in deleted) for key in some):
             return True
         if len(some) < LOOKED_AT and t.bindings not in self._layer.dirty | self._group.layer.dirty:
             return False
         return bool(self.run(_BOUND_ON, node=node, network_id=network_id, page=1).fetchall())
+
+    def _bound_on(self, node: NodeName, network_id: NetworkId) -> list[tuple[Any, ...]]:
+        """Read some of a network's bindings on a node, as the database has them."""
+        found = Snapshot.run(self, _BOUND_ON, node=node, network_id=network_id, page=LOOKED_AT).fetchall()
+        return [tuple(key) for key in found]
 
     # --- objects of the many kinds that need no table of their own
 

@@ -82,7 +82,7 @@ class WorkloadPages:
             raise Invalid(f"count {asked.count} is not possible: ask for 1 to {MAX_WARM} ports at once")
         make = partial(warm, node=node, asked=asked, project_id=self._project)
         async with self._queue.turn(node, asked.count):
-            made = await self._each(make for _ in range(asked.count))
+            made = await self._each((make, None) for _ in range(asked.count))
         workloads = tuple(each for each in made if isinstance(each, Workload))
         for each in made:
             if isinstance(each, WeftError) and not workloads:
@@ -96,10 +96,10 @@ class WorkloadPages:
         if count > MAX_BATCH:
             raise Invalid(f"{count} items at once are too many: send at most {MAX_BATCH}")
         project = self._project
-        works: list[Callable[[Transaction], Workload | bool]] = [
-            *(partial(release, node=node, asked=each, project_id=project) for each in asked.release),
-            *(partial(claim, node=node, asked=each, project_id=project) for each in asked.claim),
-            *(partial(attach, node=node, asked=each, project_id=project) for each in asked.attach),
+        works: list[tuple[Callable[[Transaction], Workload | bool], str | None]] = [
+            *((partial(release, node=node, asked=each, project_id=project), each.port_id) for each in asked.release),
+            *((partial(claim, node=node, asked=each, project_id=project), each.port_id) for each in asked.claim),
+            *((partial(attach, node=node, asked=each, project_id=project), None) for each in asked.attach),
         ]
         async with self._queue.turn(node, count):
             done = iter([_outcome(each) for each in await self._each(works)])
@@ -147,26 +147,26 @@ class WorkloadPages:
             raise Conflict(f"{message}; a node is lost after {LOST_AFTER_S:.0f} s of silence", kind="NodeAlive")
         released = 0
         for start in range(0, len(there), MAX_BATCH):
-            let_go = (
-                partial(
-                    release_lost, node=node, port_id=PortId(each.port_id), epoch=Epoch(each.epoch), actor="operator"
-                )
-                for each in there[start : start + MAX_BATCH]
-            )
-            for done in await self._each(let_go):
+            lost = there[start : start + MAX_BATCH]
+            let_go = partial(release_lost, node=node, actor="operator")
+            works = [partial(let_go, port_id=PortId(each.port_id), epoch=Epoch(each.epoch)) for each in lost]
+            for done in await self._each(zip(works, (each.port_id for each in lost), strict=True)):
                 if isinstance(done, WeftError):
                     raise done
                 released += done
         return JsonAnswer({"released": released})
 
-    async def _each(self, works: Iterable[Callable[[Transaction], T]]) -> list[T | WeftError]:
-        """Do pieces of work that are independent of each other in as few commits as may be."""
-        each = [self._one(work) for work in works]
+    async def _each(self, works: Iterable[tuple[Callable[[Transaction], T], str | None]]) -> list[T | WeftError]:
+        """Do pieces of work that are independent of each other in as few commits as may be.
+
+        With each comes the port that it asks for, where that is known before.
+        """
+        each = [self._one(work, port_id) for work, port_id in works]
         return [await each[0]] if len(each) == 1 else list(await asyncio.gather(*each))
 
-    async def _one(self, work: Callable[[Transaction], T]) -> T | WeftError:
+    async def _one(self, work: Callable[[Transaction], T], port_id: str | None) -> T | WeftError:
         try:
-            return await self._store.transact(work)
+            return await self._store.transact(work, ports=() if port_id is None else (PortId(port_id),))
         except WeftError as error:
             return error
 
