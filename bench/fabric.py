@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,7 @@ from weft.fabric.config import SwitchConfig
 from weft.fabric.dialects import frr, frr_text
 from weft.fabric.intent_index import FabricIntent
 from weft.fabric.numbering import number
-from weft.fabric.plan import plan
+from weft.fabric.plan import SwitchPlan, plan
 from weft.fabric.reasons import reasons
 from weft.fabric.topology import problems
 from weft.model.ids import SwitchName
@@ -95,7 +96,7 @@ def costs_of(ports: int) -> Costs:
     for at in range(BINDS):
         first.append(_bind(intent, scale, BINDS + at, NETWORKS_PER_LEAF + at, node=0))
         after = intent.desired(rows.leaf_name(0))
-        plans.append(_timed(lambda before=before, after=after: plan(before, after, reasons(intent, after.name))))
+        plans.append(_timed(partial(_plan, intent, before, after)))
         before = after
     leaf = intent.desired(rows.leaf_name((scale.leaves - 1) * NODES_PER_LEAF))
     return Costs(
@@ -157,6 +158,10 @@ def _plan_and_render(intent: FabricIntent, desired: SwitchConfig) -> None:
     interfaces += [link.interface for link in intent.topology.switch_links(desired.name)]
     kernel = Kernel(links={(OWN_SPACE, name): Link(name=name) for name in interfaces})
     link_changes(kernel.links, NetnsLayout().wanted(desired, kernel).links)
+
+
+def _plan(intent: FabricIntent, before: SwitchConfig, after: SwitchConfig) -> SwitchPlan:
+    return plan(before, after, reasons(intent, after.name))
 
 
 def _timed(work: Callable[[], object]) -> float:

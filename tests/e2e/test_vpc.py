@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,7 +75,9 @@ def test_peered_vpcs_reach_each_other_and_nobody_beyond(site: Lab) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1)
+    assert pinging.stdout is not None
+    answered = next((line for line in pinging.stdout if " bytes from " in line), None)
+    assert answered is not None, "an answer comes before the way out is lost"
     site.run("internet", "ip", "link", "set", "eth1", "down")
     said, _ = pinging.communicate()
     received = int(re.search(r"(\d+) received", said)[1])  # type: ignore[index]

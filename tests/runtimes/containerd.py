@@ -158,7 +158,7 @@ class Containerd:
             f"--net={NETNS_DIR / namespace_of(self.node)}",
             "containerd",
             "-c",
-            self.folder / "config.toml",
+            str(self.folder / "config.toml"),
         ]
         with (self.folder / "containerd.log").open("ab") as log:
             self._process = subprocess.Popen(
