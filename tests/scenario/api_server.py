@@ -16,7 +16,7 @@ from weft.api.auth.credential import TokenSource
 from weft.api.auth.token_file import AdminTokens
 from weft.api.native.fabric import Fabric
 from weft.fabric.limits import Resource, Usage
-from weft.fabric.planned import PlannedSwitch
+from weft.fabric.planned import PlannedSwitch, UnreadSwitch
 from weft.fabric.rollout import Order, Rollout
 from weft.model.errors import Transient
 from weft.model.ids import SwitchName
@@ -88,11 +88,11 @@ class ApiServer:
 class StillFabric:
     """A fabric that nobody runs; its plans are what a test says."""
 
-    def __init__(self, plans: Mapping[SwitchName, PlannedSwitch | None] | None = None) -> None:
+    def __init__(self, plans: Mapping[SwitchName, PlannedSwitch | UnreadSwitch] | None = None) -> None:
         self._plans = plans or {}
         self.orders: list[Order] = []
 
-    def plans(self) -> Mapping[SwitchName, PlannedSwitch | None]:
+    def plans(self) -> Mapping[SwitchName, PlannedSwitch | UnreadSwitch]:
         return self._plans
 
     def usages(self) -> Mapping[SwitchName, Usage]:

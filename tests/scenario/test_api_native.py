@@ -14,7 +14,7 @@ from weft.api.events import HEARTBEAT
 from weft.fabric.config import SwitchConfig, Vrf
 from weft.fabric.gate import Held, Hold
 from weft.fabric.plan import AddVrf, SwitchPlan
-from weft.fabric.planned import PlannedSwitch
+from weft.fabric.planned import PlannedSwitch, UnreadSwitch
 from weft.fabric.risk import risk
 from weft.model.ids import SwitchName
 from weft.store import CompactedError, writer
@@ -188,7 +188,7 @@ async def test_a_plan_is_shown_as_steps_and_as_text(tmp_path: Path) -> None:
     planned = PlannedSwitch(
         plan=plan, held=(Held(Hold.LIMIT, "it is full"),), risk=risk(config, config, lambda _switch: 0)
     )
-    fabric = StillFabric({leaf2: None, leaf1: planned})
+    fabric = StillFabric({leaf2: UnreadSwitch(leaf2, "it does not answer"), leaf1: planned})
     async with api_server(tmp_path, fabric=fabric) as server:
         found = (await server.call("GET", "/v1/fabric/plan", status=200))["switches"]
     assert [each["switch"] for each in found] == ["leaf1", "leaf2"]
@@ -197,7 +197,15 @@ async def test_a_plan_is_shown_as_steps_and_as_text(tmp_path: Path) -> None:
     assert found[0]["text"].endswith("  held: it is full")
     assert found[0]["held"] == [{"hold": "limit", "reason": "it is full"}]
     assert found[0]["risk"] == {"level": "none", "ports": 0, "text": ""}
-    assert found[1] == {"switch": "leaf2", "steps": [], "held": [], "risk": None, "text": "switch leaf2: not read yet"}
+    assert found[0]["trouble"] == ""
+    assert found[1] == {
+        "switch": "leaf2",
+        "steps": [],
+        "held": [],
+        "risk": None,
+        "trouble": "it does not answer",
+        "text": "switch leaf2: could not be read: it does not answer",
+    }
 
 
 async def test_the_server_counts_what_there_is(server: ApiServer) -> None:

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_server import ADMIN, EXAMPLE, ApiServer, api_server
+from api_server import ADMIN, EXAMPLE, ApiServer, StillFabric, api_server
 from click.testing import CliRunner
 from structlog.testing import capture_logs
 
 from weft.cli.main import weft
 from weft.client import AsyncClient, Client
-from weft.model.errors import Conflict, Forbidden, Invalid, NotFound
+from weft.fabric.config import SwitchConfig
+from weft.fabric.plan import SwitchPlan
+from weft.fabric.planned import PlannedSwitch, UnreadSwitch
+from weft.fabric.risk import risk
+from weft.model.errors import Conflict, Forbidden, Invalid, NotFound, Transient
+from weft.model.ids import SwitchName
 from weft.model.intent import RealizationState, Realizer
 from weft.protocol.node import RealizationReport, RealizationReports
 
@@ -122,6 +127,24 @@ async def test_what_can_be_looked_at(typed: Typed) -> None:
         as_json = await typed(*command, "--json")
         assert expected in as_json, command
         json.loads(as_json)
+
+
+async def test_what_is_not_known_of_a_switch_is_said_and_fails(
+    server: ApiServer, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaf1, leaf2 = SwitchName("leaf1"), SwitchName("leaf2")
+    config = SwitchConfig(name=leaf1, underlay=None)
+    nothing = PlannedSwitch(plan=SwitchPlan(switch=leaf1), risk=risk(config, config, lambda _switch: 0))
+    known = {leaf1: nothing, leaf2: UnreadSwitch(leaf2, "it does not answer")}
+    monkeypatch.setattr(StillFabric, "plans", lambda _: known)
+    assert await typed("fabric", "plan", "leaf1") == "switch leaf1: nothing to do\n"
+    for command in (["leaf1", "leaf2"], [], ["--json"]):
+        result = await asyncio.to_thread(CliRunner().invoke, weft, ["fabric", "plan", *command])
+        assert isinstance(result.exception, Transient)
+        assert result.exception.message == "could not be read: leaf2"
+        assert "switch leaf2: could not be read: it does not answer" in result.output
+    with pytest.raises(NotFound, match="'leaf9' is not a switch"):
+        await typed("fabric", "plan", "leaf9")
 
 
 async def test_a_new_token_is_printed_alone_and_works(typed: Typed, server: ApiServer) -> None:

@@ -448,9 +448,7 @@ async def test_the_plan_can_be_read_before_it_is_made(world: World) -> None:
     world.start()
     net = await world.network("web", "10.0.1.0/24")
     await world.settle()
-    plan = world.controller.plan_of(SwitchName("leaf1"))
-    assert plan is not None
-    assert not plan
+    assert str(world.controller.plan_of(SwitchName("leaf1"))) == "switch leaf1: nothing to do"
     leaf1.open.clear()
     await world.spawn(net, ("web-1", "node1"))
     await leaf1.asked.wait()
@@ -465,6 +463,34 @@ async def test_the_plan_can_be_read_before_it_is_made(world: World) -> None:
     )
     leaf1.open.set()
     await world.settle()
+
+
+async def test_of_a_switch_that_does_not_answer_no_plan_is_known(world: World) -> None:
+    leaf1, leaf2 = world.switch("leaf1"), world.switch("leaf2")
+    leaf2.reachable = False
+    world.start()
+    net = await world.network("web", "10.0.1.0/24")
+    await world.settle()
+    assert (
+        str(world.controller.plan_of(SwitchName("leaf2"))) == "switch leaf2: could not be read: leaf2 does not answer"
+    )
+    leaf1.reachable = False
+    world.controller.kick()
+    await world.settle()
+    lines = str(world.controller.plan_of(SwitchName("leaf1"))).splitlines()
+    assert lines == [
+        "switch leaf1: could not be read: leaf1 does not answer",
+        "  when it was read before, there was nothing to do",
+    ]
+    await world.spawn(net, ("web-1", "node1"))
+    await world.settle()
+    lines = str(world.controller.plan_of(SwitchName("leaf1"))).splitlines()
+    assert lines[:2] == ["switch leaf1: could not be read: leaf1 does not answer", "  of what was read before:"]
+    assert "  + vni 10000 mtu 1500        (port web-1 on node1)" in lines
+    leaf1.reachable = leaf2.reachable = True
+    await world.converge()
+    for name in ("leaf1", "leaf2"):
+        assert str(world.controller.plan_of(SwitchName(name))) == f"switch {name}: nothing to do"
 
 
 async def test_a_switch_that_cannot_be_spoken_to_at_all_is_failed(world: World) -> None:

@@ -13,6 +13,7 @@ from weft.controller.rollouts import LOOK_EVERY_S
 from weft.controller.worker import GATHER_S
 from weft.fabric.config import SwitchConfig, Underlay
 from weft.fabric.gate import MUCH
+from weft.fabric.planned import PlannedSwitch
 from weft.fabric.risk import RiskLevel
 from weft.fabric.rollout import Rollout, RolloutState, TargetState
 from weft.model.errors import Conflict, NotFound
@@ -89,7 +90,7 @@ async def test_the_underlay_waits_while_ports_come_and_go(world: World) -> None:
     assert await world.state(port) is State.ACTIVE
     assert underlay(world, "leaf1").mtu_bytes == 9216
     planned = world.controller.plan_of(SwitchName("leaf1"))
-    assert planned is not None
+    assert isinstance(planned, PlannedSwitch)
     assert planned.risk.level is RiskLevel.ADDITIVE
     assert "held: waits for `weft fabric apply`" in str(planned)
 

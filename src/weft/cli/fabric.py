@@ -11,7 +11,7 @@ from weft.cli.output import Output, ago, clock
 from weft.cli.switch import status_cells
 from weft.client import Client
 from weft.client.call import JsonObject
-from weft.model.errors import Conflict
+from weft.model.errors import Conflict, NotFound, Transient
 
 POLL_S = 0.25
 
@@ -49,14 +49,20 @@ def status(client: Client, output: Output) -> None:
 def plan(client: Client, output: Output, switches: tuple[str, ...]) -> None:
     """Show what is to be changed, from what was last read from each switch: why, at what risk, and what waits.
 
-    A switch that is what it shall be has no plan. What is held waits for `weft fabric apply`.
+    A switch that is what it shall be has no plan. What is held waits for `weft fabric apply`. Of a switch that cannot
+    be read nobody knows what is to be changed: the command says why, shows the others, and fails.
     """
-    found = [each for each in client.fabric_plan()["switches"] if not switches or each["switch"] in switches]
+    planned = {each["switch"]: each for each in client.fabric_plan()["switches"]}
+    if unknown := [name for name in switches if name not in planned]:
+        raise NotFound(f"'{unknown[0]}' is not a switch of the inventory; `weft switch list` shows them")
+    found = [each for name, each in planned.items() if not switches or name in switches]
     if output.as_json:
         output.json(found)
-        return
-    for each in found:
-        output.diff(each["text"])
+    else:
+        for each in found:
+            output.diff(each["text"])
+    if unread := [each["switch"] for each in found if each["trouble"]]:
+        raise Transient(f"could not be read: {', '.join(unread)}", retry_after_s=POLL_S)
 
 
 @fabric.command()

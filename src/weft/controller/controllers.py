@@ -11,7 +11,7 @@ from weft.controller.nova.client import NovaClient
 from weft.controller.nova.events import NovaEvents
 from weft.controller.stuck import StuckPorts
 from weft.fabric.limits import Usage
-from weft.fabric.planned import PlannedSwitch
+from weft.fabric.planned import PlannedSwitch, UnreadSwitch
 from weft.fabric.rollout import Order, Rollout
 from weft.kubernetes.settings import ClusterSettings
 from weft.model.errors import Transient
@@ -51,7 +51,7 @@ class Controllers:
         """Run them whenever this process leads, until cancelled."""
         await self._leadership.run(self._term)
 
-    def plans(self) -> Mapping[SwitchName, PlannedSwitch | None]:
+    def plans(self) -> Mapping[SwitchName, PlannedSwitch | UnreadSwitch]:
         """Return what is to be done on every switch; raise Transient if another process knows that."""
         return self._leading().plans()
 

@@ -26,7 +26,7 @@ from weft.fabric.gate import Admitted, Approval, Foundation
 from weft.fabric.intent_index import FabricIntent
 from weft.fabric.limits import Usage
 from weft.fabric.plan import Reasons, plan
-from weft.fabric.planned import PlannedSwitch
+from weft.fabric.planned import PlannedSwitch, UnreadSwitch
 from weft.fabric.reasons import reasons
 from weft.fabric.risk import findings, risk
 from weft.fabric.rollout import Order, Rollout
@@ -90,23 +90,26 @@ class FabricController:
         for leaf in self._intent.topology.leaves_of(node):
             self.kick(leaf)
 
-    def plan_of(self, switch: SwitchName) -> PlannedSwitch | None:
-        """Return what is to be done on a switch by what was last read from it; None if it was never read.
+    def plan_of(self, switch: SwitchName) -> PlannedSwitch | UnreadSwitch:
+        """Return what is to be done on a switch by what was last read from it, however long ago, if it ever was.
 
         Raises NotFound for a switch that is not in the inventory.
         """
         desired = self._intent.desired(switch)
         worker = self._workers.get(switch)
         if worker is None or worker.observed is None:
-            return None
+            return (
+                UnreadSwitch(switch, worker.trouble) if worker is not None and worker.trouble else UnreadSwitch(switch)
+            )
         observed = worker.observed.config
         return PlannedSwitch(
             plan=plan(observed, desired, reasons(self._intent, switch)),
             held=self.admitted(observed, desired, worker.kept).held,
             risk=risk(observed, desired, self._intent.ports_on, self._behind(switch)),
+            trouble=worker.trouble,
         )
 
-    def plans(self) -> dict[SwitchName, PlannedSwitch | None]:
+    def plans(self) -> dict[SwitchName, PlannedSwitch | UnreadSwitch]:
         """Return what is to be done on every switch; see plan_of."""
         return {switch: self.plan_of(switch) for switch in self._workers}
 

@@ -14,7 +14,7 @@ from weft.api.answers import JsonAnswer, read_json
 from weft.api.native.inventory import Row, status_wire
 from weft.api.routing import Operation
 from weft.fabric.limits import Resource, Usage, limits_of, model_of
-from weft.fabric.planned import PlannedSwitch, encode_planned
+from weft.fabric.planned import PlannedSwitch, UnreadSwitch, encode_planned
 from weft.fabric.rollout import Order, Rollout
 from weft.intent.leaf_load import leaf_load
 from weft.model.errors import NotFound
@@ -25,8 +25,8 @@ from weft.store import Kind, Snapshot, Store
 class Fabric(Protocol):
     """What runs the switches: weft.controller.controllers."""
 
-    def plans(self) -> Mapping[SwitchName, PlannedSwitch | None]:
-        """Return every switch's plan from what was last read of it; None if it was never read. Raises Transient."""
+    def plans(self) -> Mapping[SwitchName, PlannedSwitch | UnreadSwitch]:
+        """Return every switch's plan from what was last read of it, if it ever was. Raises Transient."""
         ...
 
     def usages(self) -> Mapping[SwitchName, Usage]:
@@ -78,7 +78,7 @@ class FabricPages:
     async def plan(self, request: Request) -> Response:
         """Answer what would be changed on every switch, as steps and as text."""
         del request
-        return JsonAnswer({"switches": [_plan(*each) for each in sorted(self._fabric.plans().items())]})
+        return JsonAnswer({"switches": [encode_planned(plan) for _, plan in sorted(self._fabric.plans().items())]})
 
     async def capacity(self, request: Request) -> Response:
         """Answer how full every switch's tables are: by what is asked of it, by what it says, and what they hold."""
@@ -158,9 +158,3 @@ def _capacity(snapshot: Snapshot, said: Mapping[SwitchName, Usage]) -> list[Row]
         ]
         rows.append({"switch": name, "model": model.name if model is not None else None, "tables": tables})
     return rows
-
-
-def _plan(switch: SwitchName, plan: PlannedSwitch | None) -> Row:
-    if plan is None:
-        return {"switch": switch, "steps": [], "held": [], "risk": None, "text": f"switch {switch}: not read yet"}
-    return encode_planned(plan)

@@ -81,9 +81,10 @@ _PLANS = many(
     "switches",
     {
         "type": "object",
-        "required": ["switch", "steps", "held", "risk", "text"],
+        "required": ["switch", "steps", "held", "risk", "trouble", "text"],
         "properties": {
             "switch": TEXT,
+            "trouble": {"type": "string", "description": "Why the switch could not be read; empty if it was."},
             "text": TEXT,
             "held": {"type": "array", "items": {"type": "object", "required": ["hold", "reason"]}},
             "risk": {"type": ["object", "null"], "required": ["level", "ports", "text"]},
