@@ -53,6 +53,19 @@ def test_what_contradicts_itself_is_named(url: str, statement: str, found: str) 
     assert found in said
 
 
+def test_damage_that_lies_further_on_is_listed(url: str) -> None:
+    path = Path(url.removeprefix("sqlite:///"))
+    with sqlite3.connect(path) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ports'").fetchone()
+    connection.close()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * 4096 : page * 4096] = b"\x5a" * 4096
+    path.write_bytes(content)
+    code, said = run("check", "--db", url)
+    assert code != 0
+    assert f"the file is damaged: Page {page}" in said
+
+
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "none.db"
     code, said = run("check", "--db", f"sqlite:///{path}")

@@ -55,6 +55,8 @@ class Leadership:
         self.holder = holder or f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         self.leads = False
         self._lease: Lease | None = None
+        self._trouble = ""
+        """Why the lease could not be asked for; said when it is another reason than before."""
 
     @property
     def term(self) -> int:
@@ -129,8 +131,11 @@ class Leadership:
         """Take or renew the lease, if it is no other's."""
         try:
             self._lease = await self._store.transact(self._take)
+            self._trouble = ""
         except Transient as error:
-            log.warning("lease_not_renewed", what=self._name, error=error.message)
+            if error.message != self._trouble:
+                log.warning("lease_not_renewed", what=self._name, error=error.message)
+            self._trouble = error.message
 
     def _take(self, tx: Transaction) -> Lease:
         """Take or renew the lease, and return it; or return another's."""

@@ -3,6 +3,7 @@
 No transaction of weft can write such a state; a defect, or a hand in the file, can.
 """
 
+import sqlite3
 from collections.abc import Iterator, Set
 from typing import Any
 
@@ -17,6 +18,7 @@ from weft.store.snapshot import INVENTORY, Snapshot
 from weft.store.views import PortView
 
 _INTEGRITY = sa.text("PRAGMA integrity_check")
+_FIRST_DAMAGE = sa.text("PRAGMA quick_check(1)")
 _FIXED_IPS = sa.select(t.fixed_ips.c.network_id, t.fixed_ips.c.address, t.fixed_ips.c.subnet_id, t.fixed_ips.c.port_id)
 _BINDINGS = sa.select(t.bindings.c.port_id, t.bindings.c.epoch, t.bindings.c.node, t.bindings.c.network_id)
 _USAGE = sa.select(t.usage.c.project_id, t.usage.c.kind, t.usage.c.count)
@@ -37,7 +39,7 @@ _SOUND = "ok"
 
 def contradictions(snapshot: Snapshot) -> list[str]:
     """Return everything that is wrong with a database, each with the object it is about; none, if it is sound."""
-    damage = [row[0] for row in snapshot.run(_INTEGRITY)] if snapshot.engine == "sqlite" else [_SOUND]
+    damage = _damage(snapshot) if snapshot.engine == "sqlite" else [_SOUND]
     if damage != [_SOUND]:
         return [f"the file is damaged: {each}" for each in damage]  # what else would be found means nothing
     ports = snapshot.ports()
@@ -49,6 +51,17 @@ def contradictions(snapshot: Snapshot) -> list[str]:
         *_disagreements("binding", _bindings(ports), _rows(snapshot, _BINDINGS)),
         *_disagreements("count", _counted(snapshot), {row for row in _rows(snapshot, _USAGE) if row[2]}),
     ]
+
+
+def _damage(snapshot: Snapshot) -> list[str]:
+    """Return what SQLite finds wrong with its file; only the first of it where it cannot go on after that."""
+    try:
+        rows = snapshot.run(_INTEGRITY).fetchall()
+    except sqlite3.DatabaseError:
+        rows = snapshot.run(_FIRST_DAMAGE).fetchall()
+        if rows == [(_SOUND,)]:
+            raise
+    return [line for row in rows for line in row[0].splitlines()]
 
 
 def _lives(ports: list[PortView]) -> Iterator[str]:

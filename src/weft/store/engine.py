@@ -77,6 +77,12 @@ class Engine(Protocol):
     def schema(self) -> str | None:
         """Return the version of the schema; None for a database that has none yet."""
 
+    def is_damage(self, error: BaseException) -> bool:
+        """Tell whether an error means that what is stored is damaged, however often it is asked for."""
+
+    def remember_damage(self, reason: str) -> None:
+        """Have the other processes, and a server that starts, know that the database was found damaged."""
+
     def release(self) -> None:
         """Give up what only one process may hold."""
 

@@ -128,6 +128,13 @@ class PostgresEngine:
 
     connect_to_write = connect
 
+    def is_damage(self, error: BaseException) -> bool:
+        """Tell whether the server says that a table or an index is damaged."""
+        return isinstance(error, psycopg.errors.DataCorrupted | psycopg.errors.IndexCorrupted)
+
+    def remember_damage(self, reason: str) -> None:
+        """Do nothing: the server says it to everybody who meets it."""
+
     def share(self) -> None:
         """Do nothing: the database is everybody's."""
 

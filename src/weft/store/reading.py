@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from weft.model.errors import Transient, WeftError
+from weft.store.damage import Damage
 from weft.store.engine import Connection, Engine
 from weft.store.snapshot import Snapshot
 
@@ -36,8 +37,9 @@ class _Query:
 class Readers:
     """Threads with a connection each."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, damage: Damage) -> None:
         self._engine = engine
+        self._damage = damage
         self._queue: queue.SimpleQueue[_Query | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._serve, name=f"store-reader-{number}", daemon=True)
@@ -94,7 +96,7 @@ class Readers:
             try:
                 snapshot = Snapshot(connection, self._engine.dialect)
                 for query in batch:
-                    self._run(snapshot, query)
+                    self._run(connection, snapshot, query)
             finally:
                 connection.rollback()
         except self._engine.failures as error:
@@ -119,11 +121,13 @@ class Readers:
         connection.begin_read()
         return connection
 
-    def _run(self, snapshot: Snapshot, query: _Query) -> None:
+    def _run(self, connection: Connection, snapshot: Snapshot, query: _Query) -> None:
         try:
             query.result = query.run(snapshot)
-        except self._engine.failures:
-            raise
+        except self._engine.failures as error:
+            query.error = self._damage.told_by(error)
+            if query.error is None or not connection.is_usable():
+                raise
         except Exception as error:
             if not isinstance(error, WeftError):
                 log.exception("query_failed", error=repr(error))

@@ -19,6 +19,7 @@ from weft.model.errors import Invalid, Transient
 from weft.model.ids import PortId, Revision
 from weft.store import changes as change_log
 from weft.store.changes import Change, CompactedError, Kind
+from weft.store.damage import Damage
 from weft.store.engine import Connection, Engine, failures_are_final
 from weft.store.reading import Readers
 from weft.store.snapshot import Snapshot
@@ -45,8 +46,9 @@ class Store:
     def __init__(self, engine: Engine, clock: Clock, random: Random) -> None:
         self._engine = engine
         self._clock = clock
-        self._writer = Writer(engine, clock, random, self._announce)
-        self._readers = Readers(engine)
+        self._damage = Damage(engine)
+        self._writer = Writer(engine, clock, random, self._announce, self._damage)
+        self._readers = Readers(engine, self._damage)
         self._looking: Connection | None = None
         self._looked_at = -1
         """After how many commits the looking connection began to see."""
@@ -117,9 +119,11 @@ class Store:
         `work` runs when it is the writer's turn, must not block, and may be run again after an attempt that was undone.
         If it raises, nothing of it stays, and the error is raised here. Raises Transient if too much work is waiting,
         or the database can't commit; if the connection broke during the commit, nobody knows whether it was done.
+        A database that was found damaged is not written to (Transient, DatabaseDamaged).
         """
         if self._closed:
             raise Transient("the store is closed: the server is stopping", retry_after_s=1.0)
+        self._damage.check()
         future: asyncio.Future[T] = self._loop.create_future()
         self._writer.submit(Work(work, future, self._clock(), ports=ports))
         return await future
@@ -138,7 +142,8 @@ class Store:
         try:
             return query(Snapshot(self._newest(), self._engine.dialect))
         except self._engine.failures as error:
-            raise Transient(f"the database cannot be read: {error}", retry_after_s=1.0) from error
+            damaged = self._damage.told_by(error)
+            raise damaged or Transient(f"the database cannot be read: {error}", retry_after_s=1.0) from error
 
     def _newest(self) -> Connection:
         """Return a connection that sees the newest commit; to begin and end that costs as much as a look."""

@@ -20,6 +20,7 @@ from weft.model.errors import Transient, WeftError
 from weft.model.ids import PortId, Revision
 from weft.store import schema as t
 from weft.store.catching_up import catch_up
+from weft.store.damage import Damage
 from weft.store.engine import Connection, Engine
 from weft.store.group import Group, Kept
 from weft.store.transaction import Transaction
@@ -88,6 +89,7 @@ class Writer:
         clock: Callable[[], float],
         random: Callable[[int], int],
         committed: Callable[[Revision], None],
+        damage: Damage,
     ) -> None:
         """`committed` is called in the loop after each commit, with the newest revision."""
         self.kept = Kept(random)
@@ -97,6 +99,7 @@ class Writer:
         self._clock = clock
         self._random = random
         self._committed = committed
+        self._damage = damage
         self._loop = asyncio.get_running_loop()
         self._asked: list[Work] = []
         """What is to be handed to the thread at the end of this turn of the loop: to wake it costs more than a piece
@@ -173,13 +176,19 @@ class Writer:
     def _commit(self, works: list[Work]) -> Revision | None:
         """Run a group of work in one transaction of the database; return the newest revision if it was committed."""
         try:
+            self._damage.check()
             try:
                 head = self._attempt_all(works, careful=False)
             except _AgainCarefully:
                 head = self._attempt_all(works, careful=True)
         except Exception as error:
-            log.exception("commit_failed", error=repr(error), pieces=len(works))
-            self._give_up(works, error)
+            self._disconnect()
+            known = error if isinstance(error, Transient) else self._damage.told_by(error)
+            if known is None:
+                log.exception("commit_failed", error=repr(error), pieces=len(works))
+                known = Transient(f"the database could not commit: {error}", retry_after_s=1.0)
+            for work in works:
+                work.error = work.error or known
             return None
         self._after_commit(works, head)
         return head
@@ -226,6 +235,9 @@ class Writer:
             work.result = work.run(transaction)
             transaction.finish()
         except Exception as error:
+            if self._damage.told_by(error) is not None:
+                transaction.undo()
+                raise  # nothing of the group is written: a write may spread what is wrong
             if not group.careful and isinstance(error, self._engine.failures):
                 transaction.undo()
                 raise _AgainCarefully from error
@@ -244,11 +256,6 @@ class Writer:
             if work.transaction is not None:
                 work.transaction.undo()
         self.kept.forget()
-
-    def _give_up(self, works: Sequence[Work], error: Exception) -> None:
-        self._disconnect()
-        for work in works:
-            work.error = work.error or Transient(f"the database could not commit: {error}", retry_after_s=1.0)
 
     def _after_commit(self, works: Sequence[Work], head: Revision) -> None:
         self.kept.seen = head
@@ -273,7 +280,7 @@ class Writer:
             try:
                 self._connection.begin_write()
             except self._engine.failures as error:
-                if not self._engine.is_shared:
+                if not self._engine.is_shared or self._damage.told_by(error):
                     raise
                 log.warning("database_connection_lost", error=str(error))
                 self._disconnect()
