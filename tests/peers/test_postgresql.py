@@ -23,7 +23,7 @@ from weft.model.errors import Conflict, Permanent, Transient
 from weft.model.ids import NodeName, PortId
 from weft.model.intent import RealizationState
 from weft.protocol.node import RealizationReport
-from weft.store import Change, PortView, Store, Transaction
+from weft.store import Change, PortView, Store, Transaction, schema, sweeping
 from weft.store.check import contradictions
 from weft.store.schema import metadata
 from weft.store.sqlite import SqliteEngine
@@ -62,6 +62,26 @@ async def test_a_ports_whole_life(url: str) -> None:
         assert (await w.view(again.port.id)).port == again.port
         assert await w.store.read(lambda snapshot: snapshot.subnet(subnet.id)) == subnet
         assert await w.store.read(lambda snapshot: [entry.step for entry in snapshot.history(again.port.id)])
+
+
+async def test_what_is_over_goes_little_by_little(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bound, value in {"AT_ONCE": 2, "PORTS_AT_ONCE": 2, "LOG_KEPT": 4, "SWEEP_EVERY": 1}.items():
+        monkeypatch.setattr(sweeping, bound, value)
+    tables = (schema.resting_ips, schema.released_ports)
+    counting = [sa.select(sa.func.count()).select_from(table) for table in tables]
+    async with world(url) as w:
+        network, _ = await w.segment()
+        views = [await w.port(network.id) for _ in range(5)]
+        for view in views:
+            await w.store.transact(lambda tx, id_=view.port.id: delete_port(tx, id_))  # type: ignore[misc]
+        w.clock.advance(sweeping.RELEASED_HISTORY_S + 1)
+        left = []
+        for _ in range(4):
+            await w.network()
+            left.append(await w.store.read(lambda s: [s.run(each).fetchone()[0] for each in counting]))
+        assert left == [[3, 3], [1, 1], [0, 0], [0, 0]]
+        assert await w.store.read(lambda snapshot: snapshot.history(views[0].port.id)) == []
+        assert await w.store.read(lambda s: s.run(sa.select(sa.func.min(schema.changes.c.revision))).fetchone()[0]) > 1
 
 
 async def test_a_group_in_which_pieces_fail(url: str) -> None:

@@ -17,7 +17,7 @@ from weft.fabric.plan import AddVrf, SwitchPlan
 from weft.fabric.planned import PlannedSwitch, UnreadSwitch
 from weft.fabric.risk import risk
 from weft.model.ids import SwitchName
-from weft.store import CompactedError, writer
+from weft.store import CompactedError, sweeping
 
 
 @pytest.fixture
@@ -120,8 +120,8 @@ async def test_the_watch_goes_on_from_a_revision(server: ApiServer) -> None:
 async def test_a_watch_from_a_revision_that_the_log_has_forgotten_says_so(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "LOG_KEPT", 1)
-    monkeypatch.setattr(writer, "LOG_COMPACT_EVERY", 1)
+    monkeypatch.setattr(sweeping, "LOG_KEPT", 1)
+    monkeypatch.setattr(sweeping, "SWEEP_EVERY", 1)
     for _ in range(5):
         await server.make("network")
     async with server.stream("/v1/watch", query="after=1") as stream:

@@ -16,7 +16,7 @@ from weft.intent.ports import FixedIpSpec, PortSpec, create_port, delete_port
 from weft.model.errors import Conflict, Invalid, Permanent, Transient
 from weft.model.ids import NetworkId, PortId
 from weft.model.intent import FixedIp, HistoryEntry
-from weft.store import PortView, Store, Transaction, open_engine, sqlite, writer
+from weft.store import PortView, Store, Transaction, open_engine, sqlite, sweeping
 from weft.store.check import contradictions
 from weft.store.migration import current, head
 from weft.store.transaction import HISTORY_KEPT
@@ -281,7 +281,7 @@ async def test_a_history_is_bounded(tmp_path: Path) -> None:
 
 
 async def test_a_deleted_ports_history_is_kept_for_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "LOG_COMPACT_EVERY", 1)
+    monkeypatch.setattr(sweeping, "SWEEP_EVERY", 1)
     async with world(tmp_path) as w:
         network, _ = await w.segment()
         view = await w.port(network.id)

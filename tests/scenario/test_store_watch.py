@@ -10,7 +10,7 @@ from core_world import Clock, World, world
 from weft.intent.networks import NetworkChanges, update_network
 from weft.intent.subnets import SubnetChanges, update_subnet
 from weft.model.ids import Revision
-from weft.store import Change, CompactedError, Kind, Op, Store, Transaction, writer
+from weft.store import Change, CompactedError, Kind, Op, Store, Transaction, sweeping
 from weft.store import changes as change_log
 
 
@@ -87,8 +87,8 @@ async def test_work_that_changes_nothing_has_no_revision(tmp_path: Path) -> None
 
 
 async def test_a_compacted_log_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "LOG_COMPACT_EVERY", 1)
-    monkeypatch.setattr(writer, "LOG_KEPT", 10)
+    monkeypatch.setattr(sweeping, "SWEEP_EVERY", 1)
+    monkeypatch.setattr(sweeping, "LOG_KEPT", 10)
     clock = Clock()
     async with world(tmp_path, clock) as w:
         for _ in range(30):

@@ -13,16 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
 
 from weft.model.errors import Transient, WeftError
 from weft.model.ids import PortId, Revision
-from weft.store import schema as t
 from weft.store.catching_up import catch_up
 from weft.store.damage import Damage
 from weft.store.engine import Connection, Engine
 from weft.store.group import Group, Kept
+from weft.store.sweeping import Sweeper
 from weft.store.transaction import Transaction
 
 MAX_QUEUED = 4096
@@ -33,12 +32,6 @@ HANDED_OVER = 32
 """Pieces of work that the writer is woken for in the midst of a turn of the loop: it begins while others are read."""
 PACE_S = 0.005
 """How far apart groups begin while several pieces come to one: the fixed price of a commit is paid by more of them."""
-LOG_KEPT = 100_000
-"""Revisions that the change log reaches back; a watcher that is further behind reads anew."""
-LOG_COMPACT_EVERY = 1_000
-"""Revisions between two compactions."""
-RELEASED_HISTORY_S = 86_400.0
-"""How long the history of a deleted port is kept."""
 
 log = structlog.get_logger()
 
@@ -109,7 +102,7 @@ class Writer:
         """What the thread is to write; None: nothing more."""
         self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._connection: Connection | None = None
-        self._compacted_at = Revision(0)
+        self._sweeper = Sweeper()
         self._began = 0.0
         """When the last group had its turn."""
 
@@ -209,7 +202,7 @@ class Writer:
                 group.look_ahead(ahead)
             for work in works:
                 self._attempt(group, work)
-            self._compact(group)
+            self._sweeper.sweep(group, self._clock())
             try:
                 group.finish()
             except self._engine.duplicate as error:
@@ -263,17 +256,6 @@ class Writer:
             if work.transaction is not None:
                 work.transaction.committed()
 
-    def _compact(self, group: Group) -> None:
-        if group.head - self._compacted_at < LOG_COMPACT_EVERY:
-            return
-        self._compacted_at = group.head
-        now = self._clock()
-        rows = group.snapshot()
-        rows.run(_COMPACT, oldest=group.head - LOG_KEPT)
-        rows.run(_RESTED, now=now)
-        rows.run(_FORGET_HISTORY, until=now - RELEASED_HISTORY_S)
-        rows.run(_FORGET_PORTS, until=now - RELEASED_HISTORY_S)
-
     def _begin_write(self) -> Connection:
         """Begin a transaction, on a new connection if the old one broke since it was last used."""
         if self._connection is not None:
@@ -294,10 +276,3 @@ class Writer:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-_COMPACT = sa.delete(t.changes).where(t.changes.c.revision < sa.bindparam("oldest"))
-_RESTED = sa.delete(t.resting_ips).where(t.resting_ips.c.until < sa.bindparam("now"))
-_LONG_GONE = sa.select(t.released_ports.c.port_id).where(t.released_ports.c.at < sa.bindparam("until"))
-_FORGET_HISTORY = sa.delete(t.history).where(t.history.c.port_id.in_(_LONG_GONE))
-_FORGET_PORTS = sa.delete(t.released_ports).where(t.released_ports.c.at < sa.bindparam("until"))
