@@ -10,6 +10,7 @@ from typing import Self
 import msgspec
 
 from bench.load import Client, connected, request
+from bench.report import percentile
 from weft.model.intent import RealizationState, Realizer
 from weft.protocol.node import RealizationReport, RealizationReports
 from weft.protocol.workload import (
@@ -25,6 +26,7 @@ from weft.protocol.workload import (
 
 CONNECTIONS = 64
 PER_CALL = 100
+TOLD_S = 20
 POOL = 16
 """Ports that a node has ready; it orders as many as lack when half are left."""
 
@@ -52,6 +54,7 @@ class Crowd:
         self._filling: dict[str, asyncio.Task[tuple[Workload, ...]]] = {}
         self._pods: deque[_Pod] = deque()
         self._born = 0
+        self._told = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._free: asyncio.LifoQueue[Client] = asyncio.LifoQueue()
 
@@ -81,7 +84,7 @@ class Crowd:
         self.took_s.clear()
 
     async def churn(self, per_second: float, seconds: float) -> None:
-        """Create a pod and delete the oldest, so many times a second."""
+        """Create a pod and delete the oldest, so many times a second; say now and then how it goes."""
         began = time.perf_counter()
         for number in range(int(per_second * seconds)):
             due = began + number / per_second
@@ -90,8 +93,16 @@ class Crowd:
                 await asyncio.sleep(pause)
             self._begin(self._create(self._nodes[number % len(self._nodes)], due))
             self._begin(self._delete(self._pods.popleft(), due))
+            if (number + 1) % int(per_second * TOLD_S) == 0:
+                self._tell(number + 1, time.perf_counter() - began)
         while self._tasks:
             await asyncio.gather(*self._tasks)
+
+    def _tell(self, pods: int, after_s: float) -> None:
+        lately = self.took_s["claim"][self._told :]
+        self._told += len(lately)
+        p50, p99 = (percentile(lately, share) * 1000 for share in (0.5, 0.99))
+        print(f"  {after_s:.0f} s: {pods} pods; of late, a claim p50 {p50:.1f} ms, p99 {p99:.1f} ms", flush=True)
 
     async def compare(self) -> list[str]:
         """Return what the server has and should not have, or has not and should have."""
