@@ -23,7 +23,8 @@ from weft.model.errors import Conflict, Permanent, Transient
 from weft.model.ids import NodeName, PortId
 from weft.model.intent import RealizationState
 from weft.protocol.node import RealizationReport
-from weft.store import Change, PortView, Store, Transaction, schema, sweeping
+from weft.store import Change, PortView, Store, Transaction, catching_up, schema, sweeping
+from weft.store.changes import Kind
 from weft.store.check import contradictions
 from weft.store.schema import metadata
 from weft.store.sqlite import SqliteEngine
@@ -199,6 +200,28 @@ async def test_what_another_process_changed_is_not_remembered_wrongly(url: str) 
         await other.transact(lambda tx: create_port(tx, PortSpec(project_id="p1", network_id=network.id)))
         assert await w.store.transact(lambda tx: tx.usage("p1", "port")) == 2  # type: ignore[arg-type]
         assert subnet.network_id == network.id
+        await other.close()
+
+
+@pytest.mark.parametrize("looked_at", [3, 2_000])
+async def test_numbers_of_objects_are_kept_right_beside_another_process(
+    url: str, looked_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of more projects than are read again at once, and of more changes than are looked at one by one."""
+    monkeypatch.setattr(catching_up, "MAX_CHANGES", looked_at)
+    async with world(url) as w:
+        network, _ = await w.segment()
+        other = await Store.open(url, clock=w.clock)
+        projects = [f"p{at}" for at in range(catching_up.USAGES + 5)]
+        for turn in range(4):
+            for store in (w.store, other):
+                for project in projects[turn:]:
+                    spec = PortSpec(project_id=project, network_id=network.id)
+                    await store.transact(lambda tx, spec=spec: create_port(tx, spec))  # type: ignore[misc]
+        for store in (w.store, other):
+            counts = await store.transact(lambda tx: [tx.usage(project, Kind.PORT) for project in projects])
+            assert counts == [2 * min(at + 1, 4) for at in range(len(projects))]
+        assert await w.store.read(contradictions) == []
         await other.close()
 
 

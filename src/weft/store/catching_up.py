@@ -1,20 +1,28 @@
-"""What a process does with its memory when another one has written to the database since."""
+"""What a process does with its memory when another one has written to the database since.
 
-from functools import lru_cache
+What it has to ask for that is known before its turn begins, so it is asked with the begin, on the same way to the
+database (`questions`), and used if somebody has written indeed (`catch_up`).
+"""
+
+import itertools
+from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy as sa
 
-from weft.model.ids import PortId, Revision, SubnetId
+from weft.model.ids import Revision, SubnetId
 from weft.model.intent import FixedIp
 from weft.store import schema as t
 from weft.store.changes import Kind, Op
 from weft.store.codec import decode
+from weft.store.engine import Answer, Question
 from weft.store.group import Kept
-from weft.store.snapshot import MAX_KEYS, Snapshot
+from weft.store.snapshot import numbered, padded, question, usages
 
 MAX_CHANGES = 2_000
 """Foreign changes that are looked at one by one; after more everything is read anew."""
+USAGES = 16
+"""Numbers of a project's objects that are read again at once, because the next pieces of work are likely to ask."""
 
 _TABLES: dict[str, tuple[sa.Table, ...]] = {
     Kind.NETWORK: (t.networks,),
@@ -38,43 +46,58 @@ class _Addresses(msgspec.Struct, frozen=True):
     fixed_ips: tuple[FixedIp, ...] = ()
 
 
-def catch_up(kept: Kept, snapshot: Snapshot, seen: Revision) -> None:
-    """Forget what may have changed after revision `seen`, and tell allocators which addresses are taken now.
+def questions(kept: Kept, dialect: sa.Dialect) -> list[Question]:
+    """Return what is to be asked of a database in which another process has written."""
+    seen = kept.seen
+    asked = [question(dialect, _SINCE, seen=seen, last=seen + MAX_CHANGES, most=MAX_CHANGES + 1)]
+    if known := padded(_likely(kept)):
+        asked.append(question(dialect, usages(len(known)), **numbered(known, "project_id", "kind")))
+    return asked
 
-    Of addresses that were given up meanwhile nothing is told: they count as taken until an allocator finds none free
-    and is built anew (Pools.doubt).
+
+def catch_up(kept: Kept, head: Revision, answers: Sequence[Answer]) -> None:
+    """Forget what may have changed until revision `head`, and tell allocators which addresses are taken now.
+
+    `answers` are those to `questions`. Of addresses that were given up meanwhile nothing is told: they count as taken
+    until an allocator finds none free and is built anew (Pools.doubt).
     """
-    rows = snapshot.run(_SINCE, seen=seen).fetchmany(MAX_CHANGES + 1)
-    if len(rows) > MAX_CHANGES or seen + 1 < (snapshot.run(_OLDEST).fetchone()[0] or 0):
+    changes, *counts = answers
+    likely = _likely(kept)
+    kept.usages.clear()
+    if not kept.seen <= head <= kept.seen + MAX_CHANGES or len(changes) > MAX_CHANGES:
         kept.forget()
         kept.pools.clear()
         return
-    written = {table for kind in {row[0] for row in rows} for table in _TABLES.get(kind, (t.records,))}
-    kept.forget_tables(written | {t.usage})
-    for kind, id_, _ in rows:
+    kept.forget_tables({table for kind in {row[0] for row in changes} for table in _TABLES.get(kind, (t.records,))})
+    kept.usages.update(dict.fromkeys(likely, 0))
+    for project_id, kind, count in itertools.chain(*counts):
+        kept.usages[project_id, kind] = count
+    for kind, id_, _ in changes:
         if kind == Kind.SUBNET:
             kept.pools.forget(SubnetId(id_))
-    _learn(kept, snapshot, [PortId(id_) for kind, id_, op in rows if kind == Kind.PORT and op != Op.DELETE])
+    for _, _, body in changes:
+        if body is not None:
+            for held in decode(_Addresses, body).fixed_ips:
+                kept.pools.learn(held.subnet_id, int(held.address))
     kept.pools.doubt()
 
 
-def _learn(kept: Kept, snapshot: Snapshot, ports: list[PortId]) -> None:
-    for start in range(0, len(ports), MAX_KEYS):
-        part = ports[start : start + MAX_KEYS]
-        keys = {f"id{at}": id_ for at, id_ in enumerate(part)}
-        for (body,) in snapshot.run(_bodies(len(part)), **keys):
-            for held in decode(_Addresses, body).fixed_ips:
-                kept.pools.learn(held.subnet_id, int(held.address))
+def _likely(kept: Kept) -> list[tuple[str, str]]:
+    """Return whose numbers of which objects are likely to be asked for: those that were asked for last."""
+    return list(itertools.islice(reversed(kept.usages), USAGES))[::-1]
 
 
-@lru_cache(maxsize=64)
-def _bodies(keys: int) -> sa.Select[tuple[bytes]]:
-    return sa.select(t.ports.c.body).where(t.ports.c.id.in_([sa.bindparam(f"id{at}") for at in range(keys)]))
-
-
-_SINCE = (
-    sa.select(t.changes.c.kind, t.changes.c.id, t.changes.c.op)
-    .where(t.changes.c.revision > sa.bindparam("seen"))
-    .order_by(t.changes.c.revision)
+_CHANGED_PORT = sa.and_(
+    t.ports.c.id == t.changes.c.id,
+    t.changes.c.kind == sa.literal_column(f"'{Kind.PORT}'"),
+    t.changes.c.op != sa.literal_column(f"'{Op.DELETE}'"),
 )
-_OLDEST = sa.select(sa.func.min(t.changes.c.revision))
+_SINCE = (
+    sa.select(t.changes.c.kind, t.changes.c.id, t.ports.c.body)
+    .select_from(t.changes.outerjoin(t.ports, _CHANGED_PORT))
+    # Bounded on both sides: a database that knows nothing of the table yet takes that for few rows, and reads no more.
+    .where(t.changes.c.revision > sa.bindparam("seen"), t.changes.c.revision <= sa.bindparam("last"))
+    .order_by(t.changes.c.revision)
+    .limit(sa.bindparam("most"))
+    .offset(sa.literal_column("0"))
+)

@@ -1,13 +1,18 @@
 """What the store needs of a database engine; sqlite.py and postgresql.py have it."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from weft.model.errors import Permanent
 from weft.store.layers import Layer
+
+Question = tuple[str, Mapping[str, Any]]
+"""A query's SQL text and its parameters."""
+Answer = list[tuple[Any, ...]]
+"""The rows that a question found."""
 
 
 class Connection(Protocol):
@@ -16,14 +21,20 @@ class Connection(Protocol):
     def execute(self, sql: str, parameters: Mapping[str, Any] = ..., /) -> Any:
         """Run one statement and return a cursor with fetchone, fetchall, fetchmany, rowcount, and iteration."""
 
-    def begin_write(self) -> None:
-        """Begin a transaction that nobody else writes beside, and that sees all that is committed."""
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """Run queries, all on one way to the server and back, and return what each found."""
+
+    def begin_write(self, questions: Sequence[Question] = ()) -> list[Answer]:
+        """Begin a transaction that nobody else writes beside, and that sees all that is committed; and ask.
+
+        The questions are asked once it is this connection's turn, on the same way to the server and back.
+        """
 
     def begin_read(self) -> None:
         """Begin a transaction that sees one state of the database to its end."""
 
-    def commit(self) -> None:
-        """End the transaction; what it wrote is durable."""
+    def commit(self, layer: Layer | None = None) -> None:
+        """Write all rows of a layer, as `write` does, and end the transaction; what it wrote is durable."""
 
     def rollback(self) -> None:
         """End the transaction, if there is one; what it wrote never was."""

@@ -18,7 +18,7 @@ from weft.store.taken import taken
 
 CACHED = frozenset({t.networks, t.subnets, t.routers, t.router_interfaces, t.documents, t.leaf_vlans})
 """Tables that every port needs and that seldom change: what was read of them is kept until they do."""
-ROWS_CACHED = CACHED | {t.usage, t.records}
+ROWS_CACHED = CACHED | {t.records}
 """Tables of which a row that was read by its key is kept until it changes."""
 MAX_CACHED = 20_000
 """Answers that are kept of one table, and rows of all."""
@@ -36,6 +36,8 @@ class Kept:
         self.made: dict[Any, Any] = {}
         """Values made of rows of CACHED tables."""
         self.rows: dict[tuple[sa.Table, Key], tuple[Any, ...] | None] = {}
+        self.usages: dict[tuple[str, str], int] = {}
+        """How many objects of a kind each project has, as of `seen`."""
         self.told: dict[PortId, int] = {}
         self.serials: dict[str, Serials] = {}
         self.seen = Revision(0)
@@ -46,6 +48,7 @@ class Kept:
         self.answers.clear()
         self.made.clear()
         self.rows.clear()
+        self.usages.clear()
 
     def forget_tables(self, tables: Set[sa.Table]) -> None:
         """Forget what was read of some tables, and what was made of that."""
@@ -64,18 +67,19 @@ class Kept:
 class Group:
     """One transaction of the database, which pieces of work are run in, one after another."""
 
-    def __init__(self, engine: Engine, connection: Connection, kept: Kept, *, careful: bool) -> None:
-        """`careful`: write row by row after each piece, so that a key that is taken fails only who asked for it."""
+    def __init__(self, engine: Engine, connection: Connection, kept: Kept, head: Revision, *, careful: bool) -> None:
+        """`head` is the newest revision; what is kept is as of it.
+
+        `careful`: write row by row after each piece, so that a key that is taken fails only who asked for it.
+        """
         self.engine = engine
         self.connection = connection
         self.kept = kept
         self.careful = careful
         self.layer = Layer()
         self.counts: dict[tuple[str, str], int] = {}
-        """How many objects of a kind each project has, where that was asked."""
-        self.counted: set[tuple[str, str]] = set()
-        """Where it has changed."""
-        self.head = Snapshot(connection, engine.dialect).revision()
+        """How many objects of a kind a project has, where that has changed."""
+        self.head = head
         self.ports: dict[str, tuple[Any, ...]] = {}
         """Rows of ports that were read for several pieces at once, and that nobody has written since."""
         self._asked: dict[PortId, None] = {}
@@ -155,13 +159,31 @@ class Group:
         """Write what the pieces so far hold back."""
         self.write(self.layer)
 
-    def finish(self) -> None:
-        """Write all that is held back, and the newest revision."""
+    def commit(self) -> None:
+        """Write all that is held back, and the newest revision, and make it durable. Raises as `write`."""
         self.layer.update(t.cursors, (REVISION,), {"name": REVISION, "value": self.head})
-        for project_id, kind in self.counted:
-            row = {"project_id": project_id, "kind": kind, "count": self.counts[project_id, kind]}
+        for (project_id, kind), count in self.counts.items():
+            row = {"project_id": project_id, "kind": kind, "count": count}
             self.layer.update(t.usage, (project_id, kind), row)
-        self.flush()
+        if self.careful:
+            self.flush()
+            self.connection.commit()
+        else:
+            self.connection.commit(self.layer)
+        self.kept.usages.update(self.counts)
+        self.kept.seen = self.head
+
+    def usage(self, project_id: str, kind: str, ask: Callable[[], int]) -> int:
+        """Return how many objects of a kind a project has, as the pieces so far have left it."""
+        key = (project_id, kind)
+        found = self.counts.get(key)
+        if found is None:
+            found = self.kept.usages.get(key)
+        if found is None:
+            if len(self.kept.usages) >= MAX_CACHED:
+                self.kept.usages.clear()
+            found = self.kept.usages[key] = ask()
+        return found
 
     def advance(self, head: Revision) -> None:
         """Take the revision of a piece that ended well."""

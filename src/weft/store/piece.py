@@ -82,7 +82,6 @@ class Piece(Snapshot):
             self._connection.release()
         if self._counts:
             group.counts.update(self._counts)
-            group.counted.update(self._counts)
         group.layer.merge(self._layer)
         group.forget_answers(self._layer)
         if self._changes:
@@ -127,12 +126,10 @@ class Piece(Snapshot):
 
     def usage(self, project_id: str, kind: Kind) -> int:
         """Return how many objects of a kind a project has."""
-        key = (project_id, kind)
-        found = self._counts.get(key)
+        found = self._counts.get((project_id, kind))
         if found is None:
-            found = self._group.counts.get(key)
-        if found is None:
-            found = self._group.counts[key] = super().usage(project_id, kind)
+            ask = super().usage
+            found = self._group.usage(project_id, kind, lambda: ask(project_id, kind))
         return found
 
     def topology(self) -> Topology:

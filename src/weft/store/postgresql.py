@@ -5,6 +5,7 @@ and revisions have no gaps. Nothing else is asked of the server than rows and un
 migrations, no LISTEN. Rows go in as arrays, a statement for each table, all of them in one round trip.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -17,7 +18,7 @@ from sqlalchemy.dialects.postgresql import psycopg as dialect
 
 from weft.model.errors import Invalid, Permanent
 from weft.store import migration
-from weft.store.engine import conflict_clause
+from weft.store.engine import Answer, Question, conflict_clause
 from weft.store.layers import Layer
 
 PREPARED = 200
@@ -49,22 +50,36 @@ class PostgresConnection:
         self._connection.prepared_max = PREPARED
         self.execute: Any = self._connection.execute
 
-    def begin_write(self) -> None:
-        """Begin a transaction once nobody else writes."""
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """Run queries in one round trip."""
+        with self._connection.pipeline():
+            cursors = [self.execute(sql, parameters) for sql, parameters in questions]
+        return [cursor.fetchall() for cursor in cursors]
+
+    def begin_write(self, questions: Sequence[Question] = ()) -> list[Answer]:
+        """Begin a transaction once nobody else writes; a question is answered with all that was committed by then."""
         if not self._turn_is_bounded:
             self.execute(f"SET idle_in_transaction_session_timeout = {TURN_S * 1000:.0f}")
             self._turn_is_bounded = True
         with self._connection.pipeline():
             self.execute("BEGIN")
             self.execute(_TAKE_TURN)
+            cursors = [self.execute(sql, parameters) for sql, parameters in questions]
+        return [cursor.fetchall() for cursor in cursors]
 
     def begin_read(self) -> None:
         """Begin a transaction that sees one state of the database."""
         self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
-    def commit(self) -> None:
-        """Make durable what was written."""
-        self.execute("COMMIT")
+    def commit(self, layer: Layer | None = None) -> None:
+        """Write the rows of a layer and make durable what was written, in one round trip.
+
+        What comes after a statement that failed is not run: neither is COMMIT.
+        """
+        with self._connection.pipeline():
+            if layer is not None:
+                self._write(layer)
+            self.execute("COMMIT")
 
     def rollback(self) -> None:
         """Undo the transaction, if one is open."""
@@ -86,7 +101,11 @@ class PostgresConnection:
 
     def write(self, layer: Layer) -> None:
         """Write all rows of a layer."""
-        with self._connection.pipeline(), self._connection.cursor() as cursor:
+        with self._connection.pipeline():
+            self._write(layer)
+
+    def _write(self, layer: Layer) -> None:
+        with self._connection.cursor() as cursor:
             for table, keys in layer.deletes.items():
                 if keys:
                     names = tuple(column.name for column in table.primary_key)

@@ -19,7 +19,7 @@ from weft.ports.lifecycle import Lifecycle
 from weft.store import schema as t
 from weft.store.changes import Kind
 from weft.store.codec import decode, decode_history, decode_network, decode_port, decode_subnet
-from weft.store.engine import Connection
+from weft.store.engine import Answer, Connection, Question
 from weft.store.views import PortView, SwitchStatus
 
 T = TypeVar("T")
@@ -31,13 +31,18 @@ INVENTORY = "inventory"
 MAX_TOPOLOGIES = 4
 PAGE = 64
 """Ports that are read at once by who may not need all."""
-MAX_KEYS = 500
+MAX_KEYS = 512
 """Keys in one IN list; more are read in several statements (SQLite allows 999 variables)."""
 
 
 @lru_cache(maxsize=512)
 def _sql(statement: sa.ClauseElement, dialect: sa.Dialect) -> str:
     return str(statement.compile(dialect=dialect))
+
+
+def question(dialect: sa.Dialect, statement: sa.ClauseElement, **parameters: Any) -> Question:
+    """Return a statement that stands at module level (it is compiled once), ready to be asked with others."""
+    return _sql(statement, dialect), parameters
 
 
 class Snapshot:
@@ -55,6 +60,10 @@ class Snapshot:
     def run(self, statement: sa.ClauseElement, **parameters: Any) -> Any:
         """Run a statement that stands at module level (it is compiled once) and return the driver's cursor."""
         return self._connection.execute(_sql(statement, self._dialect), parameters)
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """Run queries, all on one way to the database and back, and return what each found."""
+        return self._connection.ask(questions)
 
     def row(self, table: sa.Table, *key: Any) -> tuple[Any, ...] | None:
         """Return what a table has under a primary key, without the columns that only serve to look things up."""
@@ -149,8 +158,8 @@ class Snapshot:
             return [_port_view(row) for row in self.run(_ports_by(frozenset(given)), **given)]
         found: list[PortView] = []
         for part in _parts(ids):
-            keys = {f"id{at}": id_ for at, id_ in enumerate(part)}
-            found += [_port_view(row) for row in self.run(_ports_by(frozenset(given), len(part)), **given, **keys)]
+            statement = _ports_by(frozenset(given), len(part))
+            found += [_port_view(row) for row in self.run(statement, **given, **numbered(part, "id"))]
         return found
 
     def each_port(self, network_id: NetworkId) -> Iterator[PortView]:
@@ -176,8 +185,7 @@ class Snapshot:
         """Return what `row` gives of ports, those that there are."""
         found: dict[str, tuple[Any, ...]] = {}
         for part in _parts(ids):
-            keys = {f"id{at}": id_ for at, id_ in enumerate(part)}
-            for id_, *row in self.run(_port_rows(len(part)), **keys):
+            for id_, *row in self.run(_port_rows(len(part)), **numbered(part, "id")):
                 found[id_] = tuple(row)
         return found
 
@@ -269,8 +277,8 @@ class Snapshot:
         given = {key: value for key, value in wanted.items() if value is not None}
         rows = [] if ids is not None else self.run(_records_by(frozenset(given)), kind=kind, **given).fetchall()
         for part in _parts(ids or ()):
-            keys = {f"id{at}": id_ for at, id_ in enumerate(part)}
-            rows += self.run(_records_by(frozenset(given), len(part)), kind=kind, **given, **keys).fetchall()
+            statement = _records_by(frozenset(given), len(part))
+            rows += self.run(statement, kind=kind, **given, **numbered(part, "id")).fetchall()
         return [decode(type_, row[0]) for row in rows]
 
     def records_of(self, kind: Kind, type_: type[T], parent: str) -> list[T]:
@@ -281,8 +289,7 @@ class Snapshot:
         """Return what `row` gives of records, those that there are."""
         found: dict[str, tuple[Any, ...]] = {}
         for part in _parts(ids):
-            keys = {f"id{at}": id_ for at, id_ in enumerate(part)}
-            for id_, *row in self.run(_record_rows("id", len(part)), kind=kind, **keys):
+            for id_, *row in self.run(_record_rows("id", len(part)), kind=kind, **numbered(part, "id")):
                 found[id_] = tuple(row)
         return found
 
@@ -290,8 +297,7 @@ class Snapshot:
         """Return the bodies of the records that belong to objects, by object, those that there are."""
         found: dict[str, list[bytes]] = {}
         for part in _parts(parents):
-            keys = {f"id{at}": parent for at, parent in enumerate(part)}
-            for parent, body in self.run(_record_rows("parent", len(part)), kind=kind, **keys):
+            for parent, body in self.run(_record_rows("parent", len(part)), kind=kind, **numbered(part, "id")):
                 found.setdefault(parent, []).append(body)
         return found
 
@@ -367,8 +373,30 @@ def _ports_by(given: frozenset[str], keys: int = 0) -> sa.Select[Any]:
     return statement
 
 
+@lru_cache(maxsize=16)
+def usages(keys: int) -> sa.Select[Any]:
+    """Return the statement that reads so many numbers of objects, by project and kind."""
+    alike = [
+        sa.and_(t.usage.c.project_id == sa.bindparam(f"project_id{at}"), t.usage.c.kind == sa.bindparam(f"kind{at}"))
+        for at in range(keys)
+    ]
+    return sa.select(t.usage.c.project_id, t.usage.c.kind, t.usage.c.count).where(sa.or_(*alike))
+
+
+def padded(keys: Sequence[T]) -> list[T]:
+    """Return keys, the last one again until they are a power of two: so there are few statements to be prepared."""
+    return [*keys, *list(keys[-1:]) * ((1 << (len(keys) - 1).bit_length()) - len(keys))]
+
+
+def numbered(keys: Sequence[Any], *names: str) -> dict[str, Any]:
+    """Return parameters for keys: ``name0``, ``name1`` and so on; of several names, each key has a value for each."""
+    if len(names) == 1:
+        return {f"{names[0]}{at}": key for at, key in enumerate(keys)}
+    return {f"{name}{at}": part for at, key in enumerate(keys) for name, part in zip(names, key, strict=True)}
+
+
 def _parts(ids: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (ids[start : start + MAX_KEYS] for start in range(0, len(ids), MAX_KEYS))
+    return (padded(ids[start : start + MAX_KEYS]) for start in range(0, len(ids), MAX_KEYS))
 
 
 @lru_cache(maxsize=64)
@@ -446,6 +474,8 @@ _VNI_TAKEN = sa.union_all(
     sa.select(t.networks.c.id).where(t.networks.c.vni == sa.bindparam("vni")),
     sa.select(t.routers.c.id).where(t.routers.c.l3vni == sa.bindparam("vni")),
 )
+HEAD = sa.select(t.cursors.c.value).where(t.cursors.c.name == sa.literal_column(f"'{REVISION}'"))
+"""Reads the newest revision."""
 _NOWHERE = Topology(Inventory())
 _TOPOLOGIES: dict[int, Topology] = {}
 """By the marks of their inventories (weft.store.codec.mark_of)."""

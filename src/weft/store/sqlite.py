@@ -25,7 +25,7 @@ from sqlalchemy.dialects import sqlite
 from weft.model.errors import Invalid, Permanent
 from weft.store import migration
 from weft.store.damage import TODO
-from weft.store.engine import conflict_clause
+from weft.store.engine import Answer, Question, conflict_clause
 from weft.store.layers import Layer
 
 PREFIX = "sqlite:///"
@@ -74,24 +74,31 @@ class SqliteConnection:
         # A statement of many rows keeps what it would have to undo; in a file, that is a write for every page.
         self.execute("PRAGMA temp_store=MEMORY")
 
-    def begin_write(self) -> None:
-        """Begin a transaction that nobody else writes beside."""
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """Run queries."""
+        return [self.execute(sql, parameters).fetchall() for sql, parameters in questions]
+
+    def begin_write(self, questions: Sequence[Question] = ()) -> list[Answer]:
+        """Begin a transaction that nobody else writes beside, and ask."""
         if self._turn is not None:
             fcntl.flock(self._turn, fcntl.LOCK_EX)
         try:
             if self._turn is not None and self._mark.exists():  # another process has found it so
                 raise DamagedError(self._mark.read_text().strip())
             self.execute("BEGIN IMMEDIATE")
+            return self.ask(questions)
         except (sqlite3.Error, OSError):
-            self._end_turn()
+            self.rollback()
             raise
 
     def begin_read(self) -> None:
         """Begin a transaction that sees one state of the database."""
         self.execute("BEGIN")
 
-    def commit(self) -> None:
-        """Make durable what was written."""
+    def commit(self, layer: Layer | None = None) -> None:
+        """Write the rows of a layer, and make durable what was written."""
+        if layer is not None:
+            self.write(layer)
         self.execute("COMMIT")
         self._end_turn()
 

@@ -49,7 +49,7 @@ def _cut_log(rows: Snapshot, oldest_kept: int) -> bool:
     oldest = rows.run(_OLDEST).fetchone()[0]
     if oldest is None or oldest >= oldest_kept:
         return False
-    rows.run(_CUT, oldest=min(oldest_kept, oldest + AT_ONCE))
+    rows.run(_CUT, oldest=oldest, until=min(oldest_kept, oldest + AT_ONCE))
     return bool(oldest + AT_ONCE < oldest_kept)
 
 
@@ -65,7 +65,9 @@ def _forget_histories(rows: Snapshot, until: float) -> bool:
 
 
 _OLDEST = sa.select(sa.func.min(t.changes.c.revision))
-_CUT = sa.delete(t.changes).where(t.changes.c.revision < sa.bindparam("oldest"))
+_CUT = sa.delete(t.changes).where(
+    t.changes.c.revision >= sa.bindparam("oldest"), t.changes.c.revision < sa.bindparam("until")
+)
 
 _rested = sa.alias(t.resting_ips, "rested")
 _RESTED = (

@@ -17,10 +17,11 @@ import structlog
 
 from weft.model.errors import Transient, WeftError
 from weft.model.ids import PortId, Revision
-from weft.store.catching_up import catch_up
+from weft.store.catching_up import catch_up, questions
 from weft.store.damage import Damage
-from weft.store.engine import Connection, Engine
+from weft.store.engine import Answer, Connection, Engine, Question
 from weft.store.group import Group, Kept
+from weft.store.snapshot import HEAD, question
 from weft.store.sweeping import Sweeper
 from weft.store.transaction import Transaction
 
@@ -103,6 +104,8 @@ class Writer:
         self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._connection: Connection | None = None
         self._sweeper = Sweeper()
+        self._with_others = False
+        """Whether another process has written between the last two groups, and so will have before the next."""
         self._began = 0.0
         """When the last group had its turn."""
 
@@ -183,31 +186,31 @@ class Writer:
             for work in works:
                 work.error = work.error or known
             return None
-        self._after_commit(works, head)
+        for work in works:
+            if work.transaction is not None:
+                work.transaction.committed()
         return head
 
     def _attempt_all(self, works: list[Work], *, careful: bool) -> Revision:
         """Run the pieces and commit; return the newest revision. If that raises, nothing has happened."""
-        connection = self._begin_write()
+        connection, answers = self._begin_write(self._questions())
         self._began = time.monotonic()  # from here on: how long its turn was waited for is none of its own
         if not careful:
             self._take_more(works)  # the turn may have been another process' for long
         for work in works:
             work.begin()
         try:
-            group = Group(self._engine, connection, self.kept, careful=careful)
-            if group.head != self.kept.seen:
-                catch_up(self.kept, group.snapshot(), self.kept.seen)
+            head = self._catch_up(connection, *answers)
+            group = Group(self._engine, connection, self.kept, head, careful=careful)
             if ahead := [id_ for work in works for id_ in work.ports]:
                 group.look_ahead(ahead)
             for work in works:
                 self._attempt(group, work)
             self._sweeper.sweep(group, self._clock())
             try:
-                group.finish()
+                group.commit()
             except self._engine.duplicate as error:
                 raise _AgainCarefully from error
-            connection.commit()
             self.commits += 1
         except BaseException as error:
             self._undo(works)
@@ -250,27 +253,31 @@ class Writer:
                 work.transaction.undo()
         self.kept.forget()
 
-    def _after_commit(self, works: Sequence[Work], head: Revision) -> None:
-        self.kept.seen = head
-        for work in works:
-            if work.transaction is not None:
-                work.transaction.committed()
+    def _questions(self) -> list[Question]:
+        """Return what is asked when a turn begins: the newest revision, and what others have written, if they do."""
+        dialect = self._engine.dialect
+        return [question(dialect, HEAD), *(questions(self.kept, dialect) if self._with_others else ())]
 
-    def _begin_write(self) -> Connection:
-        """Begin a transaction, on a new connection if the old one broke since it was last used."""
+    def _catch_up(self, connection: Connection, found: Answer, *news: Answer) -> Revision:
+        """Know what others have written, by the answers to `_questions`; return the newest revision."""
+        head = Revision(found[0][0] if found else 0)
+        self._with_others = head != self.kept.seen
+        if self._with_others:
+            catch_up(self.kept, head, news or connection.ask(questions(self.kept, self._engine.dialect)))
+        return head
+
+    def _begin_write(self, asked: Sequence[Question]) -> tuple[Connection, list[Answer]]:
+        """Begin a transaction, on a new connection if the old one broke since it was last used, and ask."""
         if self._connection is not None:
             try:
-                self._connection.begin_write()
+                return self._connection, self._connection.begin_write(asked)
             except self._engine.failures as error:
                 if not self._engine.is_shared or self._damage.told_by(error):
                     raise
                 log.warning("database_connection_lost", error=str(error))
                 self._disconnect()
-            else:
-                return self._connection
         self._connection = self._engine.connect_to_write()
-        self._connection.begin_write()
-        return self._connection
+        return self._connection, self._connection.begin_write(asked)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
