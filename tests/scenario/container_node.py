@@ -29,7 +29,7 @@ from weft.intent.workloads import attach, claim, release, warm, workload_of, wor
 from weft.model.errors import Transient, WeftError
 from weft.model.ids import NodeName, PortId
 from weft.model.intent import RealizationState, Realizer
-from weft.protocol.node import AddressDesired, RealizationReport
+from weft.protocol.node import AddressDesired, NodeDesired, RealizationReport
 from weft.protocol.workload import (
     WarmOrder,
     Workload,
@@ -104,6 +104,8 @@ class Machine:
         """Host's end, or what stands in for it, by cable."""
         self.namespaces: set[str] = set()
         self.server_away = False
+        self.is_deaf = False
+        """Whether what the server tells of the node's ports has not come yet."""
         self.working: set[asyncio.Future[Any]] = set()
         """What the server is doing now."""
 
@@ -301,8 +303,8 @@ class ContainerNode:
         self.machine.rows.settle()
         if not self.machine.server_away:
             await self._realize()
-            desired = await self.machine.world.store.read(lambda snapshot: node_desired(snapshot, NODE))
-            self.agent.service.follow(desired)
+            if not self.machine.is_deaf:
+                self.agent.service.follow(await self.desired())
         self.agent.service.wake()
 
     async def rest(self) -> None:
@@ -333,6 +335,10 @@ class ContainerNode:
         for task in self.agent.tasks:
             task.cancel()
         await asyncio.gather(*self.agent.tasks, return_exceptions=True)
+
+    async def desired(self) -> NodeDesired:
+        """Return what the server tells the node."""
+        return await self.machine.world.store.read(lambda snapshot: node_desired(snapshot, NODE))
 
     async def bound(self) -> list[Workload]:
         """Return what the server has on the node."""

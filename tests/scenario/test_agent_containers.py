@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from container_node import ContainerNode, Killed, at_once
 from core_world import World, world
+from structlog.testing import capture_logs
 from tests.thorough import some
 
 from weft.agent.cni.errors import CniError, Code
+from weft.agent.cni.kernel import Pair
 from weft.intent.ports import delete_port
 from weft.intent.workloads import attach
 from weft.model.ids import NodeName
-from weft.protocol.workload import MISSING_S, WorkloadRequest
+from weft.protocol.workload import MISSING_S, Workload, WorkloadRequest
 
 __all__ = ["at_once"]
 pytestmark = pytest.mark.usefixtures("at_once")
@@ -178,6 +180,101 @@ async def test_a_port_that_the_server_takes_back_is_not_given_to_a_container(nod
     await node.check()
 
 
+async def delete_warm(node: ContainerNode) -> list[Workload]:
+    """Delete what waits for containers; the node may hear of it later."""
+    warm = [each for each in await node.bound() if not each.holder]
+    assert warm
+    for each in warm:
+        await node.machine.world.store.transact(lambda tx, id_=each.port_id: delete_port(tx, id_))
+    return warm
+
+
+async def test_a_port_that_is_deleted_while_it_is_given_to_a_container_is_replaced_by_another(
+    node: ContainerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    make, gone = node.agent.make, []
+
+    async def slowly(pair: Pair) -> tuple[int, int]:
+        made = await make(pair)
+        if not gone:
+            gone.extend(await delete_warm(node))
+            node.agent.service.follow(await node.desired())
+        return made
+
+    monkeypatch.setattr(node.agent, "make", slowly)
+    said = await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
+    assert said["ips"][0]["address"].partition("/")[0] not in {each.addresses[0].address for each in gone}
+    await node.rest()
+    assert {each.holder for each in await node.bound() if each.holder} == {"first", "second"}
+    await node.check()
+
+
+async def test_a_container_keeps_its_addresses_if_its_port_was_deleted_before_anybody_could_say_so(
+    node: ContainerNode,
+) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    node.machine.is_deaf = True
+    gone = {each.addresses[0].address: each for each in await delete_warm(node)}
+    said = await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
+    former = gone[said["ips"][0]["address"].partition("/")[0]]
+    await node.rest()
+    node.machine.is_deaf = False
+    await node.rest()
+    [second] = [each for each in await node.bound() if each.holder == "second"]
+    assert (second.mac, second.addresses) == (former.mac, former.addresses)
+    assert (second.port_id != former.port_id, second.state) == (True, "ACTIVE")
+    await node.check()
+    await node.call("DEL", "second", "web-7c9d8f6b5-ccccc")
+    await node.rest()
+    assert {each.holder for each in await node.bound() if each.holder} == {"first"}
+    await node.check()
+
+
+async def test_a_container_whose_address_is_anothers_by_then_is_cut_off_and_that_is_said(
+    node: ContainerNode, dc: World
+) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    node.machine.is_deaf = True
+    gone = await delete_warm(node)
+    dc.clock.advance(60.0)  # the addresses have rested
+    for each in gone:
+        request = WorkloadRequest(name=each.port_id, holder="b", network="pods", address=each.addresses[0].address)
+        await dc.store.transact(lambda tx, asked=request: attach(tx, NodeName("node2"), asked, project_id="p1"))
+    with capture_logs() as logs:
+        await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
+        await node.rest()
+    [said] = [each for each in logs if each["event"] == "container_cut_off"]
+    assert (said["container"], said["log_level"]) == ("second", "error")
+    with pytest.raises(CniError, match="is not on this node any more"):
+        await node.call("CHECK", "second", "web-7c9d8f6b5-ccccc")
+    await node.call("DEL", "second", "web-7c9d8f6b5-ccccc")
+    node.machine.is_deaf = False
+    await node.rest()
+    await node.check()
+
+
+async def test_a_name_that_keeps_a_port_keeps_it_beside_a_container_that_keeps_nothing(node: ContainerNode) -> None:
+    kept = await node.call("ADD", "old", DB)
+    await node.call("DEL", "old", DB)
+    await node.rest()
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    said = await node.call("ADD", "now", DB, stableNames=False)
+    assert said["ips"] != kept["ips"]
+    await node.rest()
+    assert ("now", f"c/d/{DB}") in {(each.holder, each.name) for each in await node.bound()}
+    await node.check()
+    await node.call("DEL", "now", DB, stableNames=False)
+    await node.rest()
+    assert (await node.call("ADD", "again", DB))["ips"] == kept["ips"]
+    await node.rest()
+    await node.check()
+
+
 async def start(node: ContainerNode) -> None:
     """A node with a container of each kind, and warm ports."""
     await node.call("ADD", "kept", "kept-0")
@@ -222,6 +319,15 @@ async def add_twice(node: ContainerNode) -> None:
     await node.rest()
 
 
+async def add_to_deleted(node: ContainerNode) -> None:
+    node.machine.is_deaf = True
+    await delete_warm(node)
+    await node.call("ADD", "x", WEB)
+    await node.rest()
+    node.machine.is_deaf = False
+    await node.rest()
+
+
 Play = Callable[[ContainerNode], Awaitable[None]]
 PLAYS: tuple[Play, ...] = (
     add_warm,
@@ -230,6 +336,7 @@ PLAYS: tuple[Play, ...] = (
     add_and_delete_sticky,
     add_to_no_namespace,
     add_twice,
+    add_to_deleted,
 )
 
 
@@ -268,6 +375,7 @@ async def killed_at(dc: World, play: Play, number: int, name: str) -> None:
     added_to = {"x", "y"}
     with contextlib.suppress(Killed):
         await play(node)
+    node.machine.is_deaf = False
     try:
         await node.restart()
         for container in sorted(added_to):

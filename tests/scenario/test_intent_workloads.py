@@ -9,10 +9,12 @@ from msgspec.structs import asdict, replace
 
 from weft.intent.inventory import replace_inventory
 from weft.intent.networks import delete_network
+from weft.intent.ports import delete_port
 from weft.intent.workloads import attach, claim, release, warm, workload_of, workloads_on
 from weft.model.errors import Conflict, Forbidden, Invalid, NotFound
 from weft.model.ids import NetworkId, NodeName, PortId
 from weft.protocol.workload import WarmOrder, Workload, WorkloadClaim, WorkloadRelease, WorkloadRequest
+from weft.store.check import contradictions
 
 HERE, THERE = NodeName("node1"), NodeName("node2")
 
@@ -177,14 +179,69 @@ async def test_a_retried_pod_gets_another_warm_port_and_leaves_none_behind(dc: W
     assert await on(dc, HERE) == [("web-x2x4z", "b")]
 
 
-async def test_a_name_that_keeps_its_port_is_not_given_another(dc: World) -> None:
+@pytest.mark.parametrize("is_held", [True, False])
+async def test_a_name_that_keeps_its_port_keeps_it_whatever_a_container_runs_on(dc: World, is_held: bool) -> None:
     kept = await add(dc, HERE, "a")
     ready = await warmed(dc)
-    with pytest.raises(Conflict, match=f"'db-0' has port {kept.port_id}, which is kept for it"):
-        await take(dc, ready, "b", "db-0")
+    if not is_held:
+        await drop(dc, HERE, "a")
+    taken = await take(dc, ready, "b", "db-0", release="never")
+    assert (taken.port_id, taken.name, taken.holder) == (ready.port_id, "db-0", "b")
+    assert await take(dc, ready, "b", "db-0", release="never") == taken, "said twice, it is one"
+    [told] = [e for e in await dc.store.read(lambda s: s.history(PortId(ready.port_id))) if e.step == "claimed"]
+    assert told.detail == f"db-0, which keeps port {kept.port_id}"
+    assert not await drop(dc, HERE, "b"), "by its name it is not found"
+    assert await drop(dc, HERE, "b", port_id=ready.port_id)
+    assert await gone(dc, ready), "nobody could find it again"
+    assert (await add(dc, THERE, "c")).port_id == kept.port_id
+
+
+async def lost(at: World, port: Workload, holder: str = "a", name: str = "web-x2x4z", **asked: object) -> Workload:
+    """Have another port in place of one that somebody has deleted."""
+    addresses = tuple(each.address for each in port.addresses)
+    given = {"network": port.network_id, "mac": port.mac, "instead_of": port.port_id, "addresses": addresses, **asked}
+    request = WorkloadRequest(name=name, holder=holder, ephemeral=True, **given)  # type: ignore[arg-type]
+    return await at.store.transact(lambda tx: attach(tx, HERE, request, project_id=PROJECT))
+
+
+async def test_a_container_whose_port_was_deleted_before_its_claim_has_its_addresses_again(dc: World) -> None:
+    ready = await warmed(dc)
+    await dc.subnet((await dc.store.read(lambda s: s.networks()))[0], "2001:db8::/64")
+    both = await warmed(dc)
+    assert len(both.addresses) == 2
+    for at, port in enumerate((ready, both)):
+        await dc.store.transact(lambda tx, id_=port.port_id: delete_port(tx, id_))
+        with pytest.raises(NotFound):
+            await take(dc, port, f"h{at}", f"web-{at}")
+        again = await lost(dc, port, f"h{at}", f"web-{at}")
+        assert again.port_id != port.port_id
+        assert (again.mac, again.addresses, again.holder, again.epoch) == (port.mac, port.addresses, f"h{at}", 1)
+        assert await lost(dc, port, f"h{at}", f"web-{at}") == again, "said twice, it is one"
+    assert await drop(dc, HERE, "h0", "web-0")
+    assert await dc.store.read(contradictions) == []
+
+
+async def test_what_was_deleted_and_given_to_another_is_not_had_again(dc: World) -> None:
+    ready = await warmed(dc)
+    with pytest.raises(Conflict, match="is there: claim it"):
+        await lost(dc, ready)
+    await dc.store.transact(lambda tx: delete_port(tx, PortId(ready.port_id)))
+    dc.clock.advance(60.0)
+    other = await add(dc, THERE, "b", "other", address=ready.addresses[0].address)
+    with pytest.raises(Conflict, match=ready.addresses[0].address):
+        await lost(dc, ready)
+    assert await on(dc, HERE) == []
+    assert (await add(dc, THERE, "b", "other")) == other
+
+
+async def test_what_a_container_has_in_place_of_a_port_leaves_the_port_that_its_name_keeps(dc: World) -> None:
+    kept, ready = await add(dc, HERE, "a"), await warmed(dc)
     await drop(dc, HERE, "a")
-    with pytest.raises(Conflict, match="attach the workload instead"):
-        await take(dc, ready, "b", "db-0")
+    await dc.store.transact(lambda tx: delete_port(tx, PortId(ready.port_id)))
+    again = await lost(dc, ready, "b", "db-0")
+    assert again.addresses == ready.addresses
+    assert await lost(dc, ready, "b", "db-0") == again
+    assert (await add(dc, THERE, "c")).port_id == kept.port_id
 
 
 async def test_a_warm_port_is_given_back_unless_it_is_claimed(dc: World) -> None:

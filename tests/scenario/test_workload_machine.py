@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.thorough import examples
 
+from weft.intent.ports import delete_port
 from weft.intent.workload_names import OWNER
 from weft.intent.workload_presence import compare, settle
 from weft.intent.workload_release import held_for_objects, overdue, release_due, release_held, release_lost
@@ -49,11 +50,13 @@ class Seen:
     ephemeral: bool = True
     policy: str | None = None
     until: float | None = None
+    beside: bool = False
+    """Whether its name keeps another port."""
 
     @property
     def then(self) -> str:
         """What becomes of it when it is let go of."""
-        if not self.name:
+        if not self.name or self.beside:
             return "now"
         return self.policy or ("now" if self.ephemeral else "never")
 
@@ -76,6 +79,8 @@ class WorkloadMachine(RuleBasedStateMachine):
         self.ports: dict[str, Seen] = {}
         self.once: list[Seen] = []
         """Every port as it once was: who comes late speaks of these."""
+        self.given: dict[str, Workload] = {}
+        """The MAC and addresses of every port that there was, by its id."""
         self.holders = 0
         self.lacked: dict[NodeName, set[tuple[str, int]]] = {NodeName("node1"): set(), NodeName("node2"): set()}
         """What the last statement of a node's agent left out, by port and epoch."""
@@ -90,7 +95,7 @@ class WorkloadMachine(RuleBasedStateMachine):
     # --- the model
 
     def of_name(self, name: str) -> Seen | None:
-        return next((each for each in self.ports.values() if each.name == name), None)
+        return next((each for each in self.ports.values() if each.name == name and not each.beside), None)
 
     def put(self, seen: Seen) -> None:
         self.ports[seen.id] = seen
@@ -124,6 +129,7 @@ class WorkloadMachine(RuleBasedStateMachine):
             else:
                 assert result.port_id == before.id
                 assert result.epoch == before.epoch + (now != replace(before, epoch=now.epoch))
+            self.given[now.id] = result
             self.put(now)
 
         return lambda tx: attach(tx, node, asked, project_id=PROJECT), check
@@ -133,6 +139,7 @@ class WorkloadMachine(RuleBasedStateMachine):
 
         def check(result: Workload) -> None:
             assert (result.epoch, result.name, result.holder) == (1, "", "")
+            self.given[result.port_id] = result
             self.put(Seen(result.port_id, node, 1))
 
         return lambda tx: warm(tx, node, WarmOrder(count=1, network="pods"), project_id=PROJECT), check
@@ -158,21 +165,76 @@ class WorkloadMachine(RuleBasedStateMachine):
                 assert isinstance(result, NotFound), result
             elif now.epoch != epoch:
                 self.refused(result, "EpochMismatch")
-            elif now == wanted:
+            elif now == replace(wanted, beside=now.beside):
                 assert isinstance(result, Workload), result
                 assert result.epoch == epoch
             elif now.name:
                 self.refused(result, "WorkloadClaimed")
-            elif older is not None and (older.node is None or older.then != "now"):
-                self.refused(result, "WorkloadNameHeld")
             else:
                 assert isinstance(result, Workload), result
                 assert (result.port_id, result.epoch, result.holder) == (port.id, epoch, holder)
-                if older is not None:
-                    del self.ports[older.id]
-                self.put(wanted)
+                self.put(replace(wanted, beside=self.supersede(older)))
 
         return lambda tx: claim(tx, node, asked, project_id=PROJECT), check
+
+    def supersede(self, older: Seen | None) -> bool:
+        """Another port is a name's container's now; tell whether the name keeps its older one."""
+        if older is None:
+            return False
+        if older.node is None or older.then != "now":
+            return True
+        del self.ports[older.id]
+        return False
+
+    def deleting(self, data: st.DataObject) -> Step:
+        """Somebody deletes a port, whatever it is."""
+        if not self.once:
+            return self.warming(data)
+        port = data.draw(st.sampled_from(self.once))
+
+        def check(result: WeftError | None) -> None:
+            assert isinstance(result, NotFound) is (self.ports.pop(port.id, None) is None)
+
+        return lambda tx: delete_port(tx, PortId(port.id)), check
+
+    def renewing(self, data: st.DataObject) -> Step:
+        """An agent asks for a port in place of one that it has given to a container, and that was deleted."""
+        if not self.given:
+            return self.warming(data)
+        former = self.given[data.draw(st.sampled_from(sorted(self.given)))]
+        name, node, policy = data.draw(st.tuples(NAMES, NODES, POLICIES))
+        holder = self.new_holder()
+        again = [each for each in self.once if each.holder and self.given[each.id].mac == former.mac]
+        if again and data.draw(st.booleans()):
+            before = data.draw(st.sampled_from(again))
+            name, node, holder, policy = before.name, before.node or node, before.holder, before.policy
+        asked = WorkloadRequest(
+            name=name,
+            holder=holder,
+            network="pods",
+            ephemeral=True,
+            release=policy,
+            mac=former.mac,
+            instead_of=former.port_id,
+            addresses=tuple(each.address for each in former.addresses),
+        )
+
+        def check(result: Workload | WeftError) -> None:
+            same = next((each for each in self.ports.values() if self.given[each.id].mac == former.mac), None)
+            if former.port_id in self.ports:
+                self.refused(result, "WorkloadThere")
+            elif same is not None:
+                wanted = replace(same, node=node, holder=holder, ephemeral=True, policy=policy)
+                assert isinstance(result, Workload if wanted == same else Conflict), result
+                assert not isinstance(result, Workload) or result.port_id == same.id
+            else:
+                assert isinstance(result, Workload), result
+                assert (result.epoch, result.addresses) == (1, former.addresses)
+                self.given[result.port_id] = result
+                beside = self.supersede(self.of_name(name))
+                self.put(Seen(result.port_id, node, 1, name, holder, policy=policy, beside=beside))
+
+        return lambda tx: attach(tx, node, asked, project_id=PROJECT), check
 
     @staticmethod
     def refused(result: object, kind: str) -> None:
@@ -236,9 +298,16 @@ class WorkloadMachine(RuleBasedStateMachine):
             self.releasing,
             self.releasing,
             self.losing,
+            self.deleting,
         )
-        steps = [data.draw(st.sampled_from(kinds))(data) for _ in range(count)]
+        self.run([data.draw(st.sampled_from(kinds))(data) for _ in range(count)])
 
+    @rule(data=st.data())
+    def renew(self, data: st.DataObject) -> None:
+        """Alone: an agent hears that its claim was refused once the deletion is committed."""
+        self.run([self.renewing(data)])
+
+    def run(self, steps: list[Step]) -> None:
         async def run() -> list[Any]:
             works = (self.world.store.transact(work) for work, _ in steps)
             return await asyncio.gather(*works, return_exceptions=True)
@@ -333,7 +402,7 @@ class WorkloadMachine(RuleBasedStateMachine):
         assert there == {each.id: (each.name, each.node, each.holder, each.epoch) for each in self.ports.values()}
         addresses = [ip.address for view in views for ip in view.port.fixed_ips]
         assert len(addresses) == len(set(addresses)) == len(views)
-        names = [each.name for each in self.ports.values() if each.name]
+        names = [each.name for each in self.ports.values() if each.name and not each.beside]
         assert len(names) == len(set(names))
         assert self.count(Kind.WORKLOAD_NAME) == len(names)
         waiting = [each for each in self.ports.values() if each.node is None and each.then != "never"]

@@ -210,6 +210,12 @@ def forget_subnet(tx: Transaction, subnet: Subnet) -> None:
             )
 
 
+def take_back(tx: Transaction, network_id: NetworkId, addresses: Iterable[IPAddress]) -> tuple[FixedIp, ...]:
+    """Take addresses of a network that may rest, for who had them until now; return those that are not another's."""
+    wanted = [(subnet, each) for each in addresses for subnet in tx.subnets(network_id) if each in subnet.cidr]
+    return tuple(FixedIp(subnet.id, each) for subnet, each in wanted if _take(tx, subnet, each))
+
+
 def _take(tx: Transaction, subnet: Subnet, address: IPAddress) -> bool:
     """Take an address that rests for us."""
     for _ in range(2):  # The first try may have the allocator built anew, which then knows that the address rests.

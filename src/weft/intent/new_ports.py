@@ -97,8 +97,10 @@ def _takes_any(spec: PortSpec, ground: Ground) -> bool:
     return spec.fixed_ips is None and not named and spec.device_owner != ROUTER_INTERFACE
 
 
-def put_new_port(tx: Transaction, spec: PortSpec, ground: Ground, *, actor: str) -> PortView:
-    """Create a port, on no node yet; raises as weft.intent.ports.create_port."""
+def put_new_port(
+    tx: Transaction, spec: PortSpec, ground: Ground, *, actor: str, held: tuple[FixedIp, ...] = ()
+) -> PortView:
+    """Create a port, on no node yet, with what is `held` for it; raises as weft.intent.ports.create_port."""
     network, project_id = ground.network, spec.project_id
     port_id = PortId(tx.new_id())
     now = tx.clock()
@@ -115,7 +117,7 @@ def put_new_port(tx: Transaction, spec: PortSpec, ground: Ground, *, actor: str)
         id=port_id,
         network_id=network.id,
         mac=mac,
-        fixed_ips=assign(tx, network.id, wanted, held=claimed.ips, mac=follows, given=given),
+        fixed_ips=assign(tx, network.id, wanted, held=(*claimed.ips, *held), mac=follows, given=given),
         device_id=spec.device_id,
         device_owner=spec.device_owner,
         admin_state_up=spec.admin_state_up,

@@ -37,7 +37,7 @@ from weft.intent.workload_names import OWNER, forget_workload
 from weft.model.addresses import Mac
 from weft.model.errors import Conflict
 from weft.model.ids import Epoch, NodeName, PortId
-from weft.model.intent import Binding, Port, Realizer, is_trunk
+from weft.model.intent import Binding, FixedIp, Port, Realizer, is_trunk
 from weft.model.inventory import Dataplane
 from weft.ports import lifecycle
 from weft.ports.lifecycle import Outcome
@@ -83,14 +83,14 @@ class PortChanges(msgspec.Struct, frozen=True, kw_only=True):
     profile: Mapping[str, object] | UnsetType = UNSET
 
 
-def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API) -> PortView:
-    """Create a port with MAC and addresses, and bind it if the spec names a node.
+def create_port(tx: Transaction, spec: PortSpec, *, actor: str = API, held: tuple[FixedIp, ...] = ()) -> PortView:
+    """Create a port with MAC and addresses, and bind it if the spec names a node; `held` was taken for it already.
 
     Raises NotFound for the network; Invalid for addresses that are none of it; Conflict if an address or MAC is taken,
     or no address is left; and what bind_port raises.
     """
     check_quota(tx, spec.project_id, "port")
-    return _bound(tx, put_new_port(tx, spec, ground_of(tx, spec.network_id), actor=actor), spec, actor=actor)
+    return _bound(tx, put_new_port(tx, spec, ground_of(tx, spec.network_id), actor=actor, held=held), spec, actor=actor)
 
 
 def create_ports(tx: Transaction, specs: Sequence[PortSpec], *, actor: str = API) -> list[PortView]:

@@ -31,6 +31,12 @@ def workload_by_name(snapshot: Snapshot, project_id: str, name: str) -> PortView
     return view if view is not None and view.port.device_owner == OWNER else None
 
 
+def is_named(snapshot: Snapshot, port: Port) -> bool:
+    """Tell whether a port is the one of its name: a container may have one beside that which is kept for its name."""
+    found = snapshot.record(Kind.WORKLOAD_NAME, WorkloadName, _id(port.project_id, port.name)) if port.name else None
+    return found is not None and found.port_id == port.id
+
+
 def name_workload(tx: Transaction, port: Port) -> None:
     """Let a port be the one of its name."""
     id_ = _id(port.project_id, port.name)

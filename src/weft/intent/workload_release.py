@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from weft.intent.ports import delete_port, remove_port, unbind_port
-from weft.intent.workload_names import OWNER
+from weft.intent.workload_names import OWNER, is_named
 from weft.model.errors import Invalid
 from weft.model.ids import Epoch, NodeName, PortId
 from weft.model.intent import Network
@@ -51,7 +51,9 @@ def let_go(tx: Transaction, view: PortView, *, actor: str) -> Retention:
     """Take a port from the container that holds it, and do what is to be done with it then; return what that was."""
     binding = view.life.current
     assert binding is not None, view.port.id
-    policy = retention_of(tx.network(view.port.network_id), binding.profile) if view.port.name else NOW
+    policy = retention_of(tx.network(view.port.network_id), binding.profile)
+    if policy.until is not Until.NOW and not is_named(tx, view.port):
+        policy = NOW  # it is kept for no name
     if policy.until is Until.NOW:
         remove_port(tx, view, actor=actor)
         return policy

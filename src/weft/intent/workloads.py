@@ -9,8 +9,9 @@ import msgspec
 
 from weft.intent.choice import usable_networks
 from weft.intent.desired import address_desired
+from weft.intent.held import take_back
 from weft.intent.port_names import Selector, check_same, create_where
-from weft.intent.ports import FixedIpSpec, PortSpec, bind_port, delete_port
+from weft.intent.ports import FixedIpSpec, PortSpec, bind_port, create_port, delete_port
 from weft.intent.rows import changed, network_of
 from weft.intent.workload_names import OWNER, name_workload, workload_by_name
 from weft.intent.workload_presence import seen
@@ -50,6 +51,8 @@ def attach(tx: Transaction, node: NodeName, asked: WorkloadRequest, *, project_i
         node=node,
         profile=profile,
     )
+    if asked.instead_of is not None:
+        return _workload(tx, _made_anew(tx, node, spec, asked))
     view = workload_by_name(tx, project, asked.name)
     if view is None:
         view = create_where(tx, spec, Selector(labels=asked.network_labels), actor=actor)
@@ -86,7 +89,7 @@ def claim(tx: Transaction, node: NodeName, asked: WorkloadClaim, *, project_id: 
 
     Raises Invalid for a claim without name or holder, and for a release policy that is none; NotFound for a port that
     is not on the node (any more); Forbidden as attach; Conflict for an old epoch (EpochMismatch), for a port that
-    another has claimed (WorkloadClaimed), and for a name that keeps a port (WorkloadNameHeld): that is to be attached.
+    another has claimed (WorkloadClaimed). If the name keeps an older port, that stays the name's.
     """
     project = asked.project_id or project_id
     _check(tx, node, asked.name, asked.holder, project, default=project_id)
@@ -104,8 +107,8 @@ def claim(tx: Transaction, node: NodeName, asked: WorkloadClaim, *, project_id: 
     if current.profile.get(HOLDER) or view.port.name:
         message = f"port {asked.port_id} is {view.port.name}'s, held by {current.profile.get(HOLDER)}"
         raise Conflict(f"{message}; claim another for {asked.name}", kind="WorkloadClaimed")
-    _supersede(tx, node, project, asked.name)
-    return _workload(tx, _claimed(tx, view, node, asked, profile))
+    beside = _supersede(tx, node, project, asked.name)
+    return _workload(tx, _claimed(tx, view, node, asked, profile, beside=beside))
 
 
 def release(tx: Transaction, node: NodeName, asked: WorkloadRelease, *, project_id: str) -> bool:
@@ -139,34 +142,66 @@ def workload_of(snapshot: Snapshot, node: NodeName, port_id: PortId) -> Workload
     return _workload(snapshot, view)
 
 
-def _supersede(tx: Transaction, node: NodeName, project: str, name: str) -> None:
-    """Release the older port of a name that a warm port is claimed for."""
+def _supersede(tx: Transaction, node: NodeName, project: str, name: str) -> PortId | None:
+    """Release the older port of a name that a container has another for; return it if it is kept for the name.
+
+    The container runs already: it cannot have that any more.
+    """
     older = workload_by_name(tx, project, name)
     if older is None:
-        return
+        return None
     held = older.life.current
     policy = None if held is None else retention_of(tx.network(older.port.network_id), held.profile)
     if policy is None or policy.until is not Until.NOW:
-        message = f"'{name}' has port {older.port.id}, which is kept for it"
-        raise Conflict(f"{message}: attach the workload instead of claiming another port", kind="WorkloadNameHeld")
+        return older.port.id
     delete_port(tx, older.port.id, actor=f"agent/{node}")
+    return None
 
 
-def _claimed(tx: Transaction, view: PortView, node: NodeName, asked: WorkloadClaim, profile: Profile) -> PortView:
+def _made_anew(tx: Transaction, node: NodeName, spec: PortSpec, asked: WorkloadRequest) -> PortView:
+    """Return a port in place of one that a container runs on and that was deleted: with its MAC and addresses."""
+    assert asked.instead_of is not None
+    if tx.port(PortId(asked.instead_of)) is not None:
+        raise Conflict(f"port {asked.instead_of} is there: claim it", kind="WorkloadThere")
+    addresses = [parse_address(each) for each in asked.addresses]
+    if not (spec.network_id and spec.mac and addresses):
+        raise Invalid("what a container has in place of a port is of one network, with its MAC address and addresses")
+    for view in tx.ports(network_id=spec.network_id, mac=spec.mac):
+        if (held := _here(view, node)) is not None and held.profile == spec.profile:
+            return view  # it is said again
+    beside = _supersede(tx, node, spec.project_id, spec.name)
+    had = take_back(tx, spec.network_id, addresses)
+    spec = msgspec.structs.replace(spec, fixed_ips=tuple(FixedIpSpec(address=each) for each in addresses))
+    view = create_port(tx, spec, actor=f"agent/{node}", held=had)
+    if beside is None:
+        name_workload(tx, view.port)
+    return view
+
+
+def _claimed(
+    tx: Transaction,
+    view: PortView,
+    node: NodeName,
+    asked: WorkloadClaim,
+    profile: Profile,
+    *,
+    beside: PortId | None,
+) -> PortView:
     port = changed(tx, view.port, name=asked.name, device_id=asked.holder)
     bindings = tuple(
         each if each.draining else msgspec.structs.replace(each, profile=profile) for each in view.life.bindings
     )
     claimed = PortView(port, msgspec.structs.replace(view.life, bindings=bindings))
     tx.put_port(claimed, view)
-    name_workload(tx, port)
+    if beside is None:
+        name_workload(tx, port)
     entry = HistoryEntry(
         port_id=port.id,
         at=tx.clock(),
         actor=f"agent/{node}",
         step=steps.CLAIMED,
         epoch=claimed.life.epoch,
-        detail=asked.name,
+        detail=asked.name if beside is None else f"{asked.name}, which keeps port {beside}",
     )
     tx.add_history(entry)
     return claimed

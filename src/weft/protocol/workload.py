@@ -24,7 +24,7 @@ MISSING_S = 60.0
 more than an ADD takes."""
 
 
-class WorkloadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WorkloadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a container runtime wants for a container.
 
     The name is that of the workload, and the same wherever it runs next; it is its project's own, among workloads.
@@ -45,6 +45,11 @@ class WorkloadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What becomes of the port when its holder is gone: ``now``, a time such as ``10m``, ``with-object``, ``never``.
     None: as its network says (label ``weft.dev/release``); if that says nothing, ``now`` if ephemeral, else ``never``.
     """
+    instead_of: str | None = None
+    """The port that the container runs on already, and that somebody has deleted before it was claimed: it is to have
+    another with the same `mac` and `addresses`."""
+    addresses: tuple[str, ...] = ()
+    """All that it had."""
 
 
 class WarmOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,7 +67,8 @@ class WarmOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class WorkloadClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A warm port has a container now. Its epoch stays: nothing of what is plugged changes.
 
-    Said twice, it is one. The name's older ephemeral port, if it has one, is gone with this.
+    Said twice, it is one. The name's older ephemeral port, if it has one, is gone with this. One that is kept for the
+    name stays its name's; the container then has its port beside it, and nothing keeps that when the container goes.
     """
 
     port_id: str

@@ -25,8 +25,9 @@ PORT, POOL, CONTAINER, IFNAME, NETWORK, PROJECT, OWED, RELEASE = (
 IFACE_ID, ATTACHED_MAC = "iface-id", "attached-mac"
 _KEYS = (IFACE_ID, ATTACHED_MAC, MARK, PORT, POOL, CONTAINER, IFNAME, NETWORK, PROJECT, OWED, RELEASE)
 
-CLAIM, LET_GO = "claim", "release"
-"""What the server has still to be told of a container's cable: that it has come, that it is gone."""
+CLAIM, LET_GO, ANEW = "claim", "release", "anew"
+"""What the server has still to be told of a container's cable: that it has come, that it is gone, that it needs a port
+in place of the one that it runs on, which somebody had deleted by the time that the server heard of the container."""
 
 
 class Cable(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import msgspec
 import structlog
 
-from weft.agent.cni.cables import CLAIM, LET_GO, Cable
+from weft.agent.cni.cables import ANEW, CLAIM, LET_GO, Cable
 from weft.client.outcomes import error_in, workload_in
 from weft.model.errors import Transient, WeftError
 from weft.protocol.workload import (
@@ -102,7 +102,8 @@ class Courier:
     """Attaches, claims and releases.
 
     `owed` returns the cables whose news the server lacks; `settled` takes those of which it has them, or has refused
-    them for good.
+    them for good. `renew` takes a container's cable whose port was deleted before it was claimed, with the port in its
+    place once there is one.
     """
 
     def __init__(
@@ -111,11 +112,13 @@ class Courier:
         line: Line,
         owed: Callable[[], list[Cable]],
         settled: Callable[[Sequence[Cable]], Awaitable[None]],
+        renew: Callable[[Cable, Workload | None], Awaitable[None]],
     ) -> None:
         self._node = node
         self._line = line
         self._owed = owed
         self._settled = settled
+        self._renew = renew
         self._attaching: list[_Attachment] = []
         self._loose: dict[WorkloadRelease, None] = {}
         self._wake = asyncio.Event()
@@ -167,13 +170,14 @@ class Courier:
         told = self._owed()[: (MAX_BATCH - len(attaching)) // 2]  # a release is said twice: see _releases
         claimed = [each for each in told if each.owed == CLAIM and each.workload is not None]
         gone = [each for each in told if each.owed == LET_GO]
-        loose = list(self._loose)[: MAX_BATCH - len(attaching) - len(claimed) - 2 * len(gone)]
+        anew = [each for each in told if each.owed == ANEW and each.workload is not None]
+        loose = list(self._loose)[: MAX_BATCH - len(attaching) - len(claimed) - len(anew) - 2 * len(gone)]
         releases = [each for cable in gone for each in _releases(cable)]
-        if not (attaching or claimed or releases or loose):
+        if not (attaching or claimed or anew or releases or loose):
             self._failures = 0
             return
         batch = WorkloadBatch(
-            attach=tuple(asked for asked, _ in attaching),
+            attach=(*(asked for asked, _ in attaching), *map(_in_place, anew)),
             claim=tuple(map(_claim, claimed)),
             release=(*releases, *loose),
         )
@@ -182,15 +186,20 @@ class Courier:
         except WeftError as error:
             _fail(attaching, error)
             self._failures += 1
-            if claimed or releases or loose:
-                log.warning("workloads_not_told", items=len(claimed) + len(gone) + len(loose), error=error.message)
+            if items := len(claimed) + len(anew) + len(gone) + len(loose):
+                log.warning("workloads_not_told", items=items, error=error.message)
             return
         except BaseException:
             _fail(attaching, Transient("the agent is stopping", retry_after_s=RETRY_MIN_S))
             raise
-        for (_, done), outcome in zip(attaching, outcomes.attach, strict=True):
+        for (_, done), outcome in zip(attaching, outcomes.attach[: len(attaching)], strict=True):
             _resolve(done, outcome)
-        later = [each for each, outcome in zip(claimed, outcomes.claim, strict=True) if not _is_settled(each, outcome)]
+        said = [
+            *zip(claimed, outcomes.claim, strict=True),
+            *zip(anew, outcomes.attach[len(attaching) :], strict=True),
+        ]
+        said = [(each, outcome) for each, outcome in said if not await self._is_renewed(each, outcome)]
+        later = [each for each, outcome in said if not _is_settled(each, outcome)]
         halves = outcomes.release[: 2 * len(gone)]
         for each, first, second in zip(gone, halves[::2], halves[1::2], strict=True):
             if not (_is_settled(each, first) and _is_settled(each, second)):
@@ -199,10 +208,20 @@ class Courier:
             if not isinstance(_error(outcome), Transient):
                 del self._loose[release]
         names = {each.name for each in later}
-        await self._settled([each for each in (*claimed, *gone) if each.name not in names])
+        await self._settled([each for each in (*(each for each, _ in said), *gone) if each.name not in names])
         self._failures = self._failures + 1 if later else 0
         if self._attaching or self._loose or (not later and self._owed()):
             self._wake.set()
+
+    async def _is_renewed(self, cable: Cable, outcome: WorkloadOutcome) -> bool:
+        """See to a container whose port was deleted before it was claimed; tell whether it is such a one."""
+        if cable.owed == CLAIM and outcome.error is not None and outcome.error.kind == "WorkloadNotFound":
+            await self._renew(cable, None)
+        elif cable.owed == ANEW and outcome.workload is not None:
+            await self._renew(cable, outcome.workload)
+        else:
+            return False
+        return True
 
 
 async def _for(event: asyncio.Event, timeout_s: float | None) -> None:
@@ -224,6 +243,23 @@ def _claim(cable: Cable) -> WorkloadClaim:
     )
 
 
+def _in_place(cable: Cable) -> WorkloadRequest:
+    """Ask for a port in place of the one that a container runs on, with all that the container has of it."""
+    workload = cable.workload
+    assert workload is not None
+    return WorkloadRequest(
+        name=workload.name,
+        holder=cable.container_id,
+        project_id=cable.project or None,
+        network=workload.network_id,
+        mac=workload.mac,
+        ephemeral=True,
+        release=cable.release or None,
+        instead_of=workload.port_id,
+        addresses=tuple(each.address for each in workload.addresses),
+    )
+
+
 def _releases(cable: Cable) -> tuple[WorkloadRelease, WorkloadRelease]:
     """A warm port whose claim the server never took has no holder there; only one of the two is its holder's."""
     workload, project = cable.workload, cable.project or None
@@ -241,7 +277,11 @@ def _is_settled(cable: Cable, outcome: WorkloadOutcome) -> bool:
     error = _error(outcome)
     if isinstance(error, Transient):
         return False
-    if error is not None:
+    if error is not None and cable.owed == ANEW:
+        todo = "its addresses are not its own any more: have the container deleted and started anew"
+        about = {"container": cable.container_id, "error": error.message}
+        log.error("container_cut_off", workload=cable.workload and cable.workload.name, **about, todo=todo)
+    elif error is not None:
         port = cable.workload.port_id if cable.workload is not None else ""
         log.warning("workload_refused", owed=cable.owed, port=port, container=cable.container_id, error=error.message)
     return True

@@ -176,6 +176,11 @@ class Keeper:
         """Tell whether somebody has a cable to himself."""
         return cable.name in self._busy
 
+    def is_lost(self, cable: Cable) -> bool:
+        """Tell whether a cable's port was ACTIVE and is the node's no more: somebody has deleted it."""
+        port = cable.workload
+        return port is not None and port.state == ACTIVE and self._states.is_gone(port.port_id, port.epoch)
+
     def put_back(self, *cables: Cable) -> None:
         """Give cables back, as they then stand in the database."""
         self._busy.difference_update(cable.name for cable in cables)
@@ -286,7 +291,7 @@ class Keeper:
                 continue
             workload = cable.workload
             state = self._states.state(workload.port_id, workload.epoch)
-            if workload.port_id in gone:
+            if workload.port_id in gone or self.is_lost(cable):
                 log.info("warm_port_gone", port=workload.port_id, cable=cable.name)
                 changes.append(relabel(cable.interface, free_labels()))
             elif state is not None and state != workload.state:
@@ -421,6 +426,7 @@ class Keeper:
             and cable.is_warm
             and cable.workload is not None
             and cable.workload.state == ACTIVE
+            and not self.is_lost(cable)
             and self._is_usable(cable)
         ]
 

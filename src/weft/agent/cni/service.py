@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from weft.agent.cni import node_path, sandbox
-from weft.agent.cni.cables import CLAIM, LET_GO, Cable, free_labels, labels_of, relabel, warm_labels, without_port
+from weft.agent.cni.cables import ANEW, CLAIM, LET_GO, Cable, free_labels, labels_of, relabel, warm_labels, without_port
 from weft.agent.cni.courier import Courier, Line, Server
 from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.keeper import Keeper, Links, Wires
@@ -34,6 +34,8 @@ ACTIVE_TIMEOUT_S = 20.0
 STATEMENT_S = 300.0
 """So often the server is told all that the node has."""
 STATEMENT_RETRY_S = 5.0
+MAX_TAKEN = 3
+"""Warm ports that are tried for one ADD, if somebody deletes them as they are given."""
 MAX_DELETED = 4096
 """Containers whose deletion is remembered: runtimes delete one two to five times."""
 BANDWIDTH = "bandwidth"
@@ -84,7 +86,7 @@ class CniService:
         self._line = Line(connects)
         self._ledger = Ledger(rows)
         self._states = States()
-        self._courier = Courier(node, self._line, self._owed, self._settled)
+        self._courier = Courier(node, self._line, self._owed, self._settled, self._renew)
         self._keeper = Keeper(
             self._ledger,
             links,
@@ -163,12 +165,10 @@ class CniService:
     async def _add(self, call: Call, found: Configuration, wanted: Naming) -> dict[str, Any]:
         self._deleted.pop((call.container_id, call.ifname), None)
         await self._unplug([each for each in self._plugged() if _is_of(each, call)])  # an ADD that was broken off
-        cable = None
+        plugged = None
         if wanted.ephemeral and wanted.address is None and wanted.mac is None:
-            cable = await self._keeper.take_warm(want(found.project, wanted.network, wanted.network_labels))
-        if cable is not None:
-            plugged = await self._claim(cable, call, found, wanted)
-        else:
+            plugged = await self._take(call, found, wanted)
+        if plugged is None:
             plugged = await self._attach(call, found, wanted)
         assert plugged.workload is not None
         if found.node_path:
@@ -184,6 +184,22 @@ class CniService:
             self._later(self._unplug([plugged]))
             raise
 
+    async def _take(self, call: Call, found: Configuration, wanted: Naming) -> Cable | None:
+        """Give a container a warm port, another one if somebody deletes that meanwhile; None: it is to be attached."""
+        wish = want(found.project, wanted.network, wanted.network_labels)
+        for _ in range(MAX_TAKEN):
+            warm = await self._keeper.take_warm(wish)
+            if warm is None:
+                return None
+            plugged = await self._claim(warm, call, found, wanted)
+            if not self._keeper.is_lost(plugged):
+                self._keeper.put_back(plugged)
+                self._courier.tell()
+                return plugged
+            log.info("warm_port_gone", port=warm.workload and warm.workload.port_id, cable=warm.name)
+            await self._restore(warm)
+        raise Transient(f"{MAX_TAKEN} ports were deleted while they were given to a container", retry_after_s=1.0)
+
     async def _claim(self, warm: Cable, call: Call, found: Configuration, wanted: Naming) -> Cable:
         """Give a warm port to a container. If that fails, it is as warm as before: the server knows of nothing."""
         assert warm.workload is not None
@@ -195,8 +211,6 @@ class CniService:
         except BaseException:
             self._later(self._restore(warm))
             raise
-        self._keeper.put_back(cable)
-        self._courier.tell()
         return cable
 
     async def _restore(self, warm: Cable) -> None:
@@ -346,6 +360,19 @@ class CniService:
             settled = msgspec.structs.replace(current, owed="")
             changes.append(relabel(cable.interface, free_labels() if cable.owed == LET_GO else labels_of(settled)))
         await self._ledger.write(changes)
+        self._keeper.wake()
+
+    async def _renew(self, cable: Cable, workload: Workload | None) -> None:
+        """A container's port was deleted before it was claimed: have another asked for, or take what was given."""
+        now = next((each for each in self._keeper.cables() if each.name == cable.name), None)
+        if now is None or (now.owed, now.workload) != (cable.owed, cable.workload):
+            return
+        if workload is None:
+            renewed = msgspec.structs.replace(now, owed=ANEW)
+        else:
+            renewed = msgspec.structs.replace(now, owed="", workload=workload)
+            log.info("port_renewed", container=cable.container_id, workload=workload.name, port=workload.port_id)
+        await self._ledger.write([relabel(now.interface, labels_of(renewed))])
         self._keeper.wake()
 
     async def _state(self) -> None:

@@ -39,6 +39,10 @@ class States:
         found = self._known.get(port_id)
         return found[1] if found is not None and found[0] == epoch else None
 
+    def is_gone(self, port_id: str, epoch: int) -> bool:
+        """Tell whether the server has taken back a port that it had told of."""
+        return self.complete and self.state(port_id, epoch) is None
+
     def gone(self) -> Iterator[str]:
         """Yield the ports that the server took from the node since this was last asked."""
         while self._gone:
