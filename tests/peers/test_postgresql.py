@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -17,13 +18,14 @@ from core_world import Clock, World, small_dc
 from old_database import goes_forward
 
 from weft.intent.inventory import replace_inventory
-from weft.intent.ports import FixedIpSpec, PortSpec, create_port, delete_port
+from weft.intent.ports import FixedIpSpec, PortSpec, bind_port, create_port, create_ports, delete_port
 from weft.intent.realizations import report
 from weft.model.errors import Conflict, Permanent, Transient
-from weft.model.ids import NodeName, PortId
+from weft.model.ids import NetworkId, NodeName, PortId, Revision
 from weft.model.intent import RealizationState
 from weft.protocol.node import RealizationReport
 from weft.store import Change, PortView, Store, Transaction, catching_up, schema, sweeping
+from weft.store import changes as change_log
 from weft.store.changes import Kind
 from weft.store.check import contradictions
 from weft.store.schema import metadata
@@ -223,6 +225,50 @@ async def test_numbers_of_objects_are_kept_right_beside_another_process(
             assert counts == [2 * min(at + 1, 4) for at in range(len(projects))]
         assert await w.store.read(contradictions) == []
         await other.close()
+
+
+async def test_few_rows_are_read_of_tables_that_the_server_knows_nothing_of(url: str) -> None:
+    """A database that grows fast from nothing is planned for without statistics until the server has looked at it."""
+    spec = PortSpec(project_id="p1", network_id=NetworkId(""))
+    async with world(url) as w:
+        await asyncio.to_thread(_never_look, url)
+        spec = msgspec.structs.replace(spec, network_id=(await w.segment("10.0.0.0/16"))[0].id)
+        for _ in range(6):
+            views = await w.store.transact(lambda tx: create_ports(tx, [spec] * 1_000))
+    before = await asyncio.to_thread(_rows_read, url)
+    one, other = await Store.open(url), await Store.open(url)
+    for view in views[:8]:  # a plan for all parameters is made after five executions
+        page = {"after_id": view.port.id, "limit": 100}
+        for store in (one, other):
+            await store.transact(lambda tx: create_port(tx, spec))
+            await store.transact(lambda tx, id_=view.port.id: bind_port(tx, id_, NodeName("node1")))  # type: ignore[misc]
+            await store.read(lambda rows, page=page: rows.ports(network_id=spec.network_id, **page))  # type: ignore[misc]
+            await store.read(lambda rows, page=page: rows.ports(project_id="p1", **page))  # type: ignore[misc]
+            await store.read(lambda rows: change_log.after(rows, Revision(rows.revision() - 5)))
+    await one.close()
+    await other.close()
+    read = await asyncio.to_thread(_rows_read, url)
+    grown = {table: read[table] - before[table] for table in read}
+    assert max(grown.values()) < 3 * 6_000, grown  # each process has to know once which addresses are taken
+
+
+def _never_look(url: str) -> None:
+    """Have a server learn nothing about the tables that grow."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for table in ("ports", "fixed_ips", "history", "changes", "bindings"):
+            connection.execute(
+                psycopg.sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = false)").format(psycopg.sql.Identifier(table))
+            )
+
+
+def _rows_read(url: str) -> dict[str, int]:
+    """Return how many rows a server has read of each table, in order or by an index, for sessions that have ended."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT relname, seq_tup_read + coalesce((SELECT sum(idx_tup_read) FROM pg_stat_user_indexes i"
+            " WHERE i.relid = t.relid), 0) FROM pg_stat_user_tables t"
+        ).fetchall()
+    return {table: int(count) for table, count in rows}
 
 
 async def test_a_server_that_dies_and_comes_back(server: PostgresServer, url: str) -> None:

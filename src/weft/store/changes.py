@@ -14,8 +14,12 @@ from weft.store import schema as t
 if TYPE_CHECKING:
     from weft.store.snapshot import Snapshot
 
+REVISION = "revision"
+"""The cursor that holds the newest revision; whoever writes has its row first, and so writes alone."""
 WATCH_BATCH = 1_000
 """Changes handed to a watcher at once."""
+WATCH_REVISIONS = 10_000
+"""Revisions that are looked at for them."""
 
 
 class Kind(StrEnum):
@@ -129,14 +133,18 @@ def after(
     With `kinds` only changes of these, and those that concern a node. Raises CompactedError if the log no longer
     reaches back that far.
     """
-    oldest = snapshot.run(_OLDEST).fetchone()[0]
+    bounds = {"after": after, "last": after + WATCH_REVISIONS}
+    [(oldest,)], head, rows = snapshot.ask(
+        snapshot.question(_OLDEST),
+        snapshot.question(HEAD),
+        snapshot.question(_after(kinds, limited=True), **bounds, most=WATCH_BATCH),
+    )
     if oldest is not None and after + 1 < oldest:
         raise CompactedError(after, Revision(oldest))
-    rows = snapshot.run(_after(kinds), after=after).fetchmany(WATCH_BATCH)
-    up_to = snapshot.revision()
+    up_to = Revision(min(head[0][0] if head else 0, after + WATCH_REVISIONS))
     if len(rows) == WATCH_BATCH:
         up_to = Revision(rows[-1][0])
-        rows = snapshot.run(_after(kinds, bounded=True), after=after, last=up_to).fetchall()
+        rows = snapshot.run(_after(kinds), after=after, last=up_to).fetchall()
     found = tuple(
         Change(
             revision=Revision(revision),
@@ -151,11 +159,13 @@ def after(
 
 
 @lru_cache(maxsize=32)
-def _after(kinds: frozenset[Kind] | None, *, bounded: bool = False) -> sa.Select[Any]:
+def _after(kinds: frozenset[Kind] | None, *, limited: bool = False) -> sa.Select[Any]:
     log = t.changes.c
-    statement = sa.select(*_COLUMNS).where(log.revision > sa.bindparam("after")).order_by(log.revision, log.seq)
-    if bounded:
-        statement = statement.where(log.revision <= sa.bindparam("last"))
+    # Bounded on both sides: see weft.store.catching_up.
+    statement = sa.select(*_COLUMNS).where(log.revision > sa.bindparam("after"), log.revision <= sa.bindparam("last"))
+    statement = statement.order_by(log.revision, log.seq)
+    if limited:
+        statement = statement.limit(sa.bindparam("most")).offset(sa.literal_column("0"))
     if kinds is not None:
         wanted: list[Any] = [sa.literal_column(f"'{kind}'") for kind in sorted(kinds)]
         statement = statement.where(sa.or_(log.nodes != sa.literal_column("''"), log.kind.in_(wanted)))
@@ -164,3 +174,5 @@ def _after(kinds: frozenset[Kind] | None, *, bounded: bool = False) -> sa.Select
 
 _COLUMNS = (t.changes.c.revision, t.changes.c.kind, t.changes.c.id, t.changes.c.op, t.changes.c.nodes)
 _OLDEST = sa.select(sa.func.min(t.changes.c.revision))
+HEAD = sa.select(t.cursors.c.value).where(t.cursors.c.name == sa.literal_column(f"'{REVISION}'"))
+"""Reads the newest revision."""

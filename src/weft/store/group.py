@@ -7,13 +7,13 @@ import sqlalchemy as sa
 
 from weft.model.ids import NetworkId, NodeName, PortId, Revision
 from weft.store import schema as t
-from weft.store.changes import Kind
+from weft.store.changes import REVISION, Kind
 from weft.store.engine import Connection, Engine
 from weft.store.ids import Ids
 from weft.store.layers import Key, Layer, Row
 from weft.store.pools import Pools
 from weft.store.serials import Serials
-from weft.store.snapshot import REVISION, Snapshot
+from weft.store.snapshot import Snapshot
 from weft.store.taken import taken
 
 CACHED = frozenset({t.networks, t.subnets, t.routers, t.router_interfaces, t.documents, t.leaf_vlans})

@@ -29,6 +29,9 @@ TURN_S = 10.0
 SILENCE_S = 10
 """How long a server may leave what was sent to it unacknowledged before its connection counts as broken."""
 
+_PLAN = "SET random_page_cost = 1"
+"""What weft asks for is few rows in the order of an index, and these are mostly in memory. Without that, a server that
+knows nothing of a table yet, which may have grown from nothing to a million rows in a minute, reads and sorts it."""
 _TAKE_TURN = "SELECT value FROM cursors WHERE name = 'revision' FOR UPDATE"
 
 
@@ -49,6 +52,7 @@ class PostgresConnection:
         self._connection.prepare_threshold = 2
         self._connection.prepared_max = PREPARED
         self.execute: Any = self._connection.execute
+        self.execute(_PLAN)
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """Run queries in one round trip."""

@@ -17,15 +17,13 @@ from weft.model.intent import HistoryEntry, LeafVlan, Network, Router, RouterInt
 from weft.model.inventory import Inventory
 from weft.ports.lifecycle import Lifecycle
 from weft.store import schema as t
-from weft.store.changes import Kind
+from weft.store.changes import REVISION, Kind
 from weft.store.codec import decode, decode_history, decode_network, decode_port, decode_subnet
 from weft.store.engine import Answer, Connection, Question
 from weft.store.views import PortView, SwitchStatus
 
 T = TypeVar("T")
 
-REVISION = "revision"
-"""The cursor that holds the newest revision; whoever writes has its row first, and so writes alone."""
 INVENTORY = "inventory"
 """The document, and the cursor that holds its mark: it may be large, and is read when its mark is another one."""
 MAX_TOPOLOGIES = 4
@@ -61,7 +59,11 @@ class Snapshot:
         """Run a statement that stands at module level (it is compiled once) and return the driver's cursor."""
         return self._connection.execute(_sql(statement, self._dialect), parameters)
 
-    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+    def question(self, statement: sa.ClauseElement, **parameters: Any) -> Question:
+        """Return a statement, as `run` takes it, to be asked with others."""
+        return question(self._dialect, statement, **parameters)
+
+    def ask(self, *questions: Question) -> list[Answer]:
         """Run queries, all on one way to the database and back, and return what each found."""
         return self._connection.ask(questions)
 
@@ -474,8 +476,6 @@ _VNI_TAKEN = sa.union_all(
     sa.select(t.networks.c.id).where(t.networks.c.vni == sa.bindparam("vni")),
     sa.select(t.routers.c.id).where(t.routers.c.l3vni == sa.bindparam("vni")),
 )
-HEAD = sa.select(t.cursors.c.value).where(t.cursors.c.name == sa.literal_column(f"'{REVISION}'"))
-"""Reads the newest revision."""
 _NOWHERE = Topology(Inventory())
 _TOPOLOGIES: dict[int, Topology] = {}
 """By the marks of their inventories (weft.store.codec.mark_of)."""

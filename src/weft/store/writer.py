@@ -18,10 +18,11 @@ import structlog
 from weft.model.errors import Transient, WeftError
 from weft.model.ids import PortId, Revision
 from weft.store.catching_up import catch_up, questions
+from weft.store.changes import HEAD
 from weft.store.damage import Damage
 from weft.store.engine import Answer, Connection, Engine, Question
 from weft.store.group import Group, Kept
-from weft.store.snapshot import HEAD, question
+from weft.store.snapshot import question
 from weft.store.sweeping import Sweeper
 from weft.store.transaction import Transaction
 
