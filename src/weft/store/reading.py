@@ -57,13 +57,13 @@ class Readers:
         self._queue.put(_Query(query, future))
         return await future
 
-    def close(self) -> None:
-        """Answer what was asked, then end the threads."""
+    async def close(self) -> None:
+        """Answer what was asked, then end the threads. In the loop that reads: nothing comes behind the last word."""
         self._closed = True
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
-            thread.join()
+            await asyncio.to_thread(thread.join)
 
     def _serve(self) -> None:
         connection: Connection | None = None

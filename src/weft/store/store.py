@@ -92,7 +92,7 @@ class Store:
         if self._polling is not None:
             self._polling.cancel()
         await self._writer.stop()
-        await asyncio.to_thread(self._readers.close)
+        await self._readers.close()
         if self._looking is not None:
             self._looking.close()
         self._engine.release()
