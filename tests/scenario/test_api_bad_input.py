@@ -53,6 +53,22 @@ async def test_json_that_python_cannot_hold_is_refused(server: ApiServer, body: 
     assert message in found.text
 
 
+@pytest.mark.parametrize(("depth", "status"), [(97, 201), (98, 201), (99, 400), (900, 400)])
+async def test_what_is_stored_is_not_too_deep_for_its_readers(server: ApiServer, depth: int, status: int) -> None:
+    network = await server.make("network", name="n")
+    profile = b'{"a":' * depth + b'"\\"' + b"{[" * 200 + b'"' + b"}" * depth
+    body = b'{"port":{"network_id":"%s","binding:profile":%s}}' % (network["id"].encode(), profile)
+    found = await server.answer("POST", "/v2.0/ports", content=body)
+    assert found.status_code == status
+    assert ("may be 100 deep in each other" in found.text) == (status == 400)
+
+
+async def test_many_objects_side_by_side_are_not_deep(server: ApiServer) -> None:
+    ports = [{"network_id": NETWORK, "name": "}" * number} for number in range(200)]
+    found = await server.answer("POST", "/v2.0/ports", json={"ports": ports})
+    assert (found.status_code, NETWORK in found.text) == (404, True)
+
+
 @pytest.mark.parametrize("path", POSTS)
 async def test_a_body_that_is_too_large_is_refused(server: ApiServer, path: str) -> None:
     found = await server.answer("POST", path, content=b" " * (MAX_BODY_BYTES + 1))

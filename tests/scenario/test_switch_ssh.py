@@ -123,12 +123,15 @@ async def test_a_switch_that_never_ends_a_script_is_given_up(device: Device, mon
 
 async def test_a_switch_that_does_not_even_greet_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh, "CONNECT_TIMEOUT_S", 0.1)
-    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    callers: list[asyncio.StreamWriter] = []  # a writer that nobody holds closes its connection, from Python 3.13 on
+    silent = await asyncio.start_server(lambda reader, writer: callers.append(writer), "127.0.0.1", 0)
     device = Device(tmp_path)
     device.port = silent.sockets[0].getsockname()[1]
     with pytest.raises(Transient, match="no answer within"):
         await device.session().run("look")
     silent.close()
+    for caller in callers:
+        caller.close()
 
 
 async def test_a_switch_that_drops_the_line_is_asked_once_more_if_that_is_harmless(device: Device) -> None:

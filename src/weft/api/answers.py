@@ -5,7 +5,9 @@ Neutron's paths answer errors as ``{"NeutronError": {"type", "message", "detail"
 """
 
 import math
+import re
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import TypeVar
 
 import msgspec
@@ -19,10 +21,15 @@ MAX_BODY_BYTES = 1 << 20
 """How large a body may be, if the server was not told otherwise."""
 BODY_LIMIT = "weft.max_body_bytes"
 """Where a request's scope holds how large its body may be."""
+MAX_DEPTH = 100
+"""How deep objects and lists of a body may be in each other: whoever reads what is stored must be able to, too."""
 
 T = TypeVar("T")
 
 _NUL = b"\\u0000"
+_STEPS = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
+_NO_BRACKETS = bytes(each for each in range(256) if each not in _STEPS)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _JSON = b"application/json"
 
 _STATUS_BY_KIND = {
@@ -143,10 +150,31 @@ async def read_json(request: Request, kind: type[T]) -> T:
             raise Invalid("the request has no body: send a JSON object, {} if there is nothing to say") from None
         raise Invalid(f"the body is not JSON: {error}") from None
     except RecursionError:
-        raise Invalid("the body is nested too deeply") from None
+        raise _too_deep() from None
+    if _is_too_deep(body):
+        raise _too_deep()
     if _NUL in body and _has_nul(msgspec.json.decode(body)):
         raise Invalid("the body holds the character U+0000, which no database keeps in a text")
     return found
+
+
+def _too_deep() -> Invalid:
+    return Invalid(f"the body is nested too deeply: objects and lists may be {MAX_DEPTH} deep in each other")
+
+
+def _is_too_deep(body: bytes) -> bool:
+    """Tell whether a valid JSON text is deeper than MAX_DEPTH.
+
+    Brackets in strings are counted, too, until that decides: most bodies need not be looked at that closely.
+    """
+    if body.count(b"{") + body.count(b"[") <= MAX_DEPTH or _depth(body) <= MAX_DEPTH:
+        return False
+    return _depth(_STRING.sub(b"", body)) > MAX_DEPTH
+
+
+def _depth(text: bytes) -> int:
+    """Return how deep brackets of a text are in each other."""
+    return max(accumulate(map(_STEPS.__getitem__, text.translate(None, _NO_BRACKETS))))
 
 
 def _has_nul(value: object) -> bool:
