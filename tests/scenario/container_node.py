@@ -7,7 +7,7 @@ agent can be killed: nothing that it still wanted to do happens any more, and an
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -111,10 +111,14 @@ class Machine:
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Have something done at the server."""
-        doing = asyncio.ensure_future(self.world.store.transact(work))
+        return await self.doing(self.world.store.transact(work))
+
+    def doing(self, work: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
+        """Have something done that `idle` waits for."""
+        doing = asyncio.ensure_future(work)
         self.working.add(doing)
         doing.add_done_callback(self.working.discard)
-        return await doing
+        return doing
 
     async def idle(self) -> None:
         """Wait until the server has done what it was asked."""

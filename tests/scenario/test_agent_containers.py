@@ -195,11 +195,13 @@ async def test_a_port_that_is_deleted_while_it_is_given_to_a_container_is_replac
     await node.call("ADD", "first", WEB)
     await node.rest()
     make, gone = node.agent.make, []
+    deleting: list[asyncio.Future[list[Workload]]] = []
 
     async def slowly(pair: Pair) -> tuple[int, int]:
         made = await make(pair)
-        if not gone:
-            gone.extend(await delete_warm(node))
+        if not deleting:  # of several cables that are made at once, one
+            deleting.append(node.machine.doing(delete_warm(node)))
+            gone.extend(await deleting[0])
             node.agent.service.follow(await node.desired())
         return made
 
