@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.kernel import Pair
 from weft.intent.ports import delete_port
 from weft.intent.workloads import attach
-from weft.model.ids import NodeName
+from weft.model.ids import NodeName, PortId
 from weft.protocol.workload import MISSING_S, Workload, WorkloadRequest
 
 __all__ = ["at_once"]
@@ -185,7 +186,7 @@ async def delete_warm(node: ContainerNode) -> list[Workload]:
     warm = [each for each in await node.bound() if not each.holder]
     assert warm
     for each in warm:
-        await node.machine.world.store.transact(lambda tx, id_=each.port_id: delete_port(tx, id_))
+        await node.machine.transact(partial(delete_port, port_id=PortId(each.port_id)))
     return warm
 
 
@@ -233,6 +234,43 @@ async def test_a_container_keeps_its_addresses_if_its_port_was_deleted_before_an
     await node.rest()
     assert {each.holder for each in await node.bound() if each.holder} == {"first"}
     await node.check()
+
+
+async def test_a_statement_takes_nothing_from_a_container_that_is_just_being_added(
+    node: ContainerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    make = node.agent.make
+    node.machine.is_deaf = True
+
+    async def slowly(pair: Pair) -> tuple[int, int]:
+        await delete_warm(node)
+        await node.agent.service._compare()
+        return await make(pair)
+
+    monkeypatch.setattr(node.agent, "make", slowly)
+    await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
+    monkeypatch.setattr(node.agent, "make", make)
+    node.machine.is_deaf = False
+    await node.rest()
+    assert {each.holder for each in await node.bound() if each.holder} == {"first", "second"}
+    assert set(node.machine.joined) == {pair.cable for pair in node.machine.pairs.values()}
+    assert len(node.machine.pairs) == 2
+    await node.check()
+
+
+async def test_who_gives_up_in_the_moment_that_he_is_served_leaves_the_cable_to_others(node: ContainerNode) -> None:
+    keeper = node.agent.service._keeper
+    taken = [await keeper.take_free() for _ in keeper._free()]
+    waiting = asyncio.create_task(keeper.take_free())
+    await asyncio.sleep(0)
+    keeper.put_back(*taken)
+    keeper._serve(keeper._waiting, keeper._free())
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not any(map(keeper.is_busy, taken))
 
 
 async def test_a_container_whose_address_is_anothers_by_then_is_cut_off_and_that_is_said(

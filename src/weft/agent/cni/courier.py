@@ -120,6 +120,8 @@ class Courier:
         self._settled = settled
         self._renew = renew
         self._attaching: list[_Attachment] = []
+        self._sent: list[_Attachment] = []
+        """Those of the last batch."""
         self._loose: dict[WorkloadRelease, None] = {}
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -151,8 +153,9 @@ class Courier:
             await self._occasion()
             try:
                 await self._send()
-            except Exception:
+            except Exception as error:
                 log.exception("workloads_not_told")
+                _fail(self._sent, Transient(f"the agent failed: {error!r}", retry_after_s=RETRY_MIN_S))
                 self._failures += 1
 
     async def _occasion(self) -> None:
@@ -166,7 +169,7 @@ class Courier:
 
     async def _send(self) -> None:
         attaching, self._attaching = self._attaching[:MAX_BATCH], self._attaching[MAX_BATCH:]
-        attaching = [(asked, done) for asked, done in attaching if not done.done()]
+        self._sent = attaching = [(asked, done) for asked, done in attaching if not done.done()]
         told = self._owed()[: (MAX_BATCH - len(attaching)) // 2]  # a release is said twice: see _releases
         claimed = [each for each in told if each.owed == CLAIM and each.workload is not None]
         gone = [each for each in told if each.owed == LET_GO]
@@ -204,13 +207,16 @@ class Courier:
         for each, first, second in zip(gone, halves[::2], halves[1::2], strict=True):
             if not (_is_settled(each, first) and _is_settled(each, second)):
                 later.append(each)
+        put_off = 0
         for release, outcome in zip(loose, outcomes.release[2 * len(gone) :], strict=True):
-            if not isinstance(_error(outcome), Transient):
+            if isinstance(_error(outcome), Transient):
+                put_off += 1
+            else:
                 del self._loose[release]
         names = {each.name for each in later}
         await self._settled([each for each in (*(each for each, _ in said), *gone) if each.name not in names])
-        self._failures = self._failures + 1 if later else 0
-        if self._attaching or self._loose or (not later and self._owed()):
+        self._failures = self._failures + 1 if later or put_off else 0
+        if self._attaching or (not self._failures and (self._loose or self._owed())):
             self._wake.set()
 
     async def _is_renewed(self, cable: Cable, outcome: WorkloadOutcome) -> bool:

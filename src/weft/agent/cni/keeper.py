@@ -404,7 +404,11 @@ class Keeper:
             self._surplus_since = now
         if now - self._surplus_since >= SURPLUS_AFTER_S:
             self._surplus_since = now - SURPLUS_AFTER_S + TRICKLE_S
-            await self._ledger.write(removal(self._ledger.tables, [free[-1].name]))
+            self.hold(free[-1:])
+            try:
+                await self._ledger.write(removal(self._ledger.tables, [free[-1].name]))
+            finally:
+                self.put_back(free[-1])
 
     def _pool(self, want: Want) -> _Pool:
         if want not in self._pools:
@@ -454,7 +458,18 @@ class Keeper:
             async with asyncio.timeout(WAIT_S):
                 return await waiter
         except TimeoutError:
+            self._take_back(waiter)
             raise Transient(otherwise, retry_after_s=RETRY_S) from None
+        except asyncio.CancelledError:
+            self._take_back(waiter)
+            raise
+
+    def _take_back(self, waiter: "asyncio.Future[T]") -> None:
+        """Have what somebody was given in the moment in which he gave up waiting."""
+        if not waiter.cancelled() and waiter.done() and waiter.exception() is None:
+            found = waiter.result()
+            if isinstance(found, Cable):
+                self.put_back(found)
 
     async def _clear(self) -> None:
         try:

@@ -277,7 +277,7 @@ def _inside(index: int, pair: Pair) -> list[Message]:
 @contextlib.contextmanager
 def _namespace(path: str) -> Iterator[int]:
     """Open a container's network namespace."""
-    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would not open for a reader alone
     try:
         if os.path.samestat(os.fstat(namespace), Path("/proc/thread-self/ns/net").stat()):
             raise OSError(0, f"{path} is the node's own namespace")
@@ -320,6 +320,8 @@ class LinkMonitor:
         self._on_change = on_change
         self._links: dict[str, int] = {}
         self._trusted = False
+        self._meanwhile: list[LinkSeen] | None = None
+        """What the kernel has said since it was asked for all links; None: nobody has asked."""
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MONITOR_BUFFER_BYTES)
         self._socket.setblocking(False)
@@ -329,9 +331,17 @@ class LinkMonitor:
     async def read(self) -> Mapping[str, int]:
         """Return the links by name, with their indices; read all anew if the kernel's word was lost."""
         while not self._trusted:
-            self._trusted = True
-            found = await self._kernel.links()
+            self._trusted, self._meanwhile = True, []
+            try:
+                found = await self._kernel.links()
+            except BaseException:
+                self._trusted, self._meanwhile = False, None
+                raise
             self._links = {link.name: link.index for link in found if link.name.startswith(self._prefix)}
+            # The answer may be older than what was heard while it came: that is heard again.
+            heard, self._meanwhile = self._meanwhile, None
+            for link in heard:
+                self._take(link)
         return self._links
 
     def distrust(self) -> None:
@@ -360,6 +370,8 @@ class LinkMonitor:
             self._on_change()
 
     def _take(self, link: LinkSeen) -> bool:
+        if self._meanwhile is not None:
+            self._meanwhile.append(link)
         if link.gone:
             if self._links.get(link.name) != link.index:
                 return False

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+import structlog
+
 from weft.agent.ovs.tables import Operation, Tables
 from weft.model.errors import Permanent, Transient
 
@@ -11,6 +13,9 @@ MAX_WRITES = 256
 """Writes that go in one transaction."""
 
 
+RETRY_AFTER_S = 1.0
+
+log = structlog.get_logger()
 _Write = tuple[Sequence[Operation], "asyncio.Future[None]"]
 
 
@@ -62,6 +67,9 @@ class Ledger:
                     await self._one_by_one(taken, error)
                 except Transient as error:
                     _end(taken, error)
+                except Exception as error:
+                    log.exception("cables_not_written")
+                    _end(taken, Transient(f"the agent failed: {error!r}", retry_after_s=RETRY_AFTER_S))
                 else:
                     _end(taken, None)
         finally:

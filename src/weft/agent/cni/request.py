@@ -54,7 +54,7 @@ def configuration(call: Call) -> tuple[Configuration, Mapping[str, Any]]:
     """Return what a call's configuration says, and all of it. Raises CniError for what is no configuration."""
     try:
         document = json.loads(call.stdin)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CniError(Code.UNDECODABLE, "the network configuration is no JSON", str(error)) from None
     if not isinstance(document, dict):
         raise CniError(Code.INVALID_CONFIGURATION, "the network configuration is no object")

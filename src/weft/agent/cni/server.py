@@ -57,7 +57,7 @@ async def _said(service: CniService, reader: asyncio.StreamReader) -> bytes:
     version = OLDEST
     try:
         call = call_of(await _received(reader))
-        with contextlib.suppress(ValueError, AttributeError):
+        with contextlib.suppress(ValueError, AttributeError, RecursionError):
             version = json.loads(call.stdin).get("cniVersion", OLDEST)
         return success(await service.answer(call))
     except CniError as error:

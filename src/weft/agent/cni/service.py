@@ -391,7 +391,11 @@ class CniService:
         compared = await self._line.call(lambda server: server.workloads_present(self._node, asked))
         if compared.stray or compared.missing:
             log.info("workloads_differ", stray=compared.stray, missing=compared.missing, released=compared.released)
-        gone = [each for each in self._keeper.cables() if each.is_warm and _carries(each, compared.stray)]
+        gone = [
+            each
+            for each in self._keeper.cables()
+            if each.is_warm and not self._keeper.is_busy(each) and _carries(each, compared.stray)
+        ]
         await self._ledger.write([relabel(each.interface, free_labels()) for each in gone])
 
     def _later(self, work: Awaitable[None]) -> None:
