@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tests.thorough import some
 
 from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.kernel import Pair
+from weft.agent.ovs.tables import Operation
 from weft.intent.ports import delete_port
 from weft.intent.workloads import attach
 from weft.model.ids import NodeName, PortId
@@ -241,17 +242,21 @@ async def test_a_statement_takes_nothing_from_a_container_that_is_just_being_add
 ) -> None:
     await node.call("ADD", "first", WEB)
     await node.rest()
-    make = node.agent.make
+    transact, ledger = node.agent.transact, node.agent.service._ledger
     node.machine.is_deaf = True
 
-    async def slowly(pair: Pair) -> tuple[int, int]:
+    async def slowly(operations: Sequence[Operation]) -> None:
+        monkeypatch.setattr(node.agent, "transact", transact)
         await delete_warm(node)
-        await node.agent.service._compare()
-        return await make(pair)
+        stating = asyncio.create_task(node.agent.service._compare())
+        node.agent.tasks.add(stating)
+        # Until it has nothing to write, or waits for this to be written.
+        while not (stating.done() or ledger._waiting):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await transact(operations)
 
-    monkeypatch.setattr(node.agent, "make", slowly)
+    monkeypatch.setattr(node.agent, "transact", slowly)
     await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
-    monkeypatch.setattr(node.agent, "make", make)
     node.machine.is_deaf = False
     await node.rest()
     assert {each.holder for each in await node.bound() if each.holder} == {"first", "second"}
