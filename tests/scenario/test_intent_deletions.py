@@ -24,7 +24,7 @@ from weft.model.errors import Conflict
 from weft.model.ids import NetworkId, NodeName, PortId
 from weft.model.supply import FloatingIp
 from weft.protocol.workload import WarmOrder, WorkloadClaim
-from weft.store import Kind, PortView
+from weft.store import Kind, PortView, group
 from weft.store.check import contradictions
 from weft.store.group import Rows
 from weft.store.sqlite import SqliteConnection
@@ -97,6 +97,16 @@ async def test_many_deletions_ask_no_more_than_few(tmp_path: Path, monkeypatch: 
                 asked.append(since().statements)
             assert await w.store.read(contradictions) == []
     assert asked[1] <= asked[0]
+
+
+async def test_what_is_kept_of_deleted_ports_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group, "MAX_CACHED", 50)
+    async with world(tmp_path) as w:
+        network, _ = await w.segment()
+        for _ in range(8):
+            await delete_at_once(w, [(await w.port(network.id, NODE)).port.id for _ in range(20)])
+            assert len(w.store._writer.kept.rows) <= 50
+        assert await w.store.read(contradictions) == []
 
 
 async def named(w: World, network_id: NetworkId, name: str) -> PortView:

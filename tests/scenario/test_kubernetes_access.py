@@ -1,5 +1,6 @@
 """How an API server is reached: kubeconfigs, tokens that change, certificates, plugins; and what is wrong with them."""
 
+import asyncio
 import base64
 import json
 import stat
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from kubernetes_server import FakeKubernetes, Fault, serving
 
 from weft.cli.main import weft
-from weft.kubernetes.access import described
+from weft.kubernetes.access import connect, described
 from weft.kubernetes.api import ExpiredError, KubernetesApi
 from weft.kubernetes.objects import NAMESPACES, PODS, STATEFUL_SETS
 from weft.kubernetes.settings import ClusterAccess
@@ -44,6 +45,17 @@ async def test_a_kubeconfigs_token_opens(kubernetes: FakeKubernetes) -> None:
     access = by(kubernetes.kubeconfig())
     assert await uid(KubernetesApi(access)) == "u1"
     assert described(access) == f"https://127.0.0.1:{kubernetes.port}, by a token"
+
+
+async def test_who_comes_at_once_shares_a_connection_that_is_closed_in_the_end(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr("weft.kubernetes.api.connect", lambda *given: made.append(connect(*given)) or made[-1])
+    api = KubernetesApi(by(kubernetes.kubeconfig()))
+    await asyncio.gather(*(api.get(PODS, "shop", "db-0") for _ in range(4)))
+    await api.close()
+    assert [each.is_closed for each in made] == [True]
 
 
 async def test_a_context_is_chosen(kubernetes: FakeKubernetes) -> None:

@@ -58,6 +58,7 @@ class KubernetesApi:
         self._silence_s = silence_s
         self._service_account = service_account
         self._http: httpx2.AsyncClient | None = None
+        self._connecting = asyncio.Lock()
         self._stale = False
 
     async def page(
@@ -168,12 +169,13 @@ class KubernetesApi:
                 await response.aclose()
 
     async def _connected(self) -> httpx2.AsyncClient:
-        if self._stale:
-            self._stale = False
-            await self.close()
-        if self._http is None:
-            self._http = await asyncio.to_thread(connect, self._access, self._service_account)
-        return self._http
+        async with self._connecting:  # of two that come at once, the second has what the first has made
+            if self._stale:
+                self._stale = False
+                await self.close()
+            if self._http is None:
+                self._http = await asyncio.to_thread(connect, self._access, self._service_account)
+            return self._http
 
 
 class _NoSuchObjectError(Permanent):

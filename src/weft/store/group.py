@@ -104,6 +104,8 @@ class Group:
         """Return the row of a record: of those with the ids of ports that were read ahead, all are read at once."""
         rows, key = self.kept.rows, (t.records, (kind, id_))
         if key not in rows and len(self._asked) > 1 and id_ in self._asked:
+            if len(rows) + len(self._asked) > MAX_CACHED:
+                rows.clear()
             unknown = [each for each in self._asked if (t.records, (kind, each)) not in rows]
             found = self.snapshot().record_rows(kind, unknown)
             for each in unknown:
