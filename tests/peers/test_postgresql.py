@@ -24,7 +24,7 @@ from weft.model.errors import Conflict, Permanent, Transient
 from weft.model.ids import NetworkId, NodeName, PortId, Revision
 from weft.model.intent import RealizationState
 from weft.protocol.node import RealizationReport
-from weft.store import Change, PortView, Store, Transaction, catching_up, schema, sweeping
+from weft.store import Change, PortView, Snapshot, Store, Transaction, catching_up, schema, sweeping
 from weft.store import changes as change_log
 from weft.store.changes import Kind
 from weft.store.check import contradictions
@@ -225,6 +225,29 @@ async def test_numbers_of_objects_are_kept_right_beside_another_process(
             assert counts == [2 * min(at + 1, 4) for at in range(len(projects))]
         assert await w.store.read(contradictions) == []
         await other.close()
+
+
+async def test_looks_that_are_read_together_find_each_its_own(url: str) -> None:
+    """Also one for a port that is not there, one that asks for another than it said, and one that fails."""
+    async with world(url) as w:
+        network, _ = await w.segment()
+        ids = [(await w.port(network.id)).port.id for _ in range(20)]
+        missing = PortId("missing")
+
+        async def look(asked: PortId, said: PortId) -> str | None:
+            view = await w.store.look(lambda rows: rows.port(asked), ports=(said,))
+            return None if view is None else view.port.id
+
+        def fail(rows: Snapshot) -> None:
+            assert rows.port(ids[0]) is not None
+            raise Conflict("as asked for")
+
+        looks = [look(id_, id_) for id_ in ids] + [look(missing, missing), look(ids[3], ids[4])]
+        *found, failed = await asyncio.gather(*looks, w.store.look(fail, ports=(ids[0],)), return_exceptions=True)
+        assert found == [*ids, None, ids[3]]
+        assert isinstance(failed, Conflict)
+        await w.store.transact(lambda tx: delete_port(tx, ids[5]))
+        assert await asyncio.gather(look(ids[5], ids[5]), look(ids[6], ids[6])) == [None, ids[6]]
 
 
 async def test_few_rows_are_read_of_tables_that_the_server_knows_nothing_of(url: str) -> None:

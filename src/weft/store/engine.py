@@ -30,8 +30,8 @@ class Connection(Protocol):
         The questions are asked once it is this connection's turn, on the same way to the server and back.
         """
 
-    def begin_read(self) -> None:
-        """Begin a transaction that sees one state of the database to its end."""
+    def begin_read(self, questions: Sequence[Question] = ()) -> list[Answer]:
+        """Begin a transaction that sees one state of the database to its end; and ask, on the same way."""
 
     def commit(self, layer: Layer | None = None) -> None:
         """Write all rows of a layer, as `write` does, and end the transaction; what it wrote is durable."""

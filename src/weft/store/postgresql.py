@@ -56,24 +56,26 @@ class PostgresConnection:
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """Run queries in one round trip."""
-        with self._connection.pipeline():
-            cursors = [self.execute(sql, parameters) for sql, parameters in questions]
-        return [cursor.fetchall() for cursor in cursors]
+        return self._run([], questions)
 
     def begin_write(self, questions: Sequence[Question] = ()) -> list[Answer]:
         """Begin a transaction once nobody else writes; a question is answered with all that was committed by then."""
         if not self._turn_is_bounded:
             self.execute(f"SET idle_in_transaction_session_timeout = {TURN_S * 1000:.0f}")
             self._turn_is_bounded = True
+        return self._run(["BEGIN", _TAKE_TURN], questions)
+
+    def begin_read(self, questions: Sequence[Question] = ()) -> list[Answer]:
+        """Begin a transaction that sees one state of the database, and ask, in one round trip."""
+        return self._run(["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"], questions)
+
+    def _run(self, commands: Sequence[str], questions: Sequence[Question]) -> list[Answer]:
+        """Run commands, then queries, in one round trip; return what the queries found."""
         with self._connection.pipeline():
-            self.execute("BEGIN")
-            self.execute(_TAKE_TURN)
+            for each in commands:
+                self.execute(each)
             cursors = [self.execute(sql, parameters) for sql, parameters in questions]
         return [cursor.fetchall() for cursor in cursors]
-
-    def begin_read(self) -> None:
-        """Begin a transaction that sees one state of the database."""
-        self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def commit(self, layer: Layer | None = None) -> None:
         """Write the rows of a layer and make durable what was written, in one round trip.

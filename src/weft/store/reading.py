@@ -1,6 +1,8 @@
 """Readers: threads that run queries on snapshots; queries that wait together share a transaction.
 
-Handing a query to another thread and its answer back costs more than most queries do, and is paid once a batch.
+Handing a query to another thread and its answer back costs more than most queries do, and is paid once a batch. On a
+server each question costs a way there and back, too: the ports that a batch will ask for are read all at once, and what
+one of its queries has read by its key is there for the others.
 """
 
 import asyncio
@@ -9,12 +11,16 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
 import structlog
 
 from weft.model.errors import Transient, WeftError
+from weft.model.ids import PortId
+from weft.store import schema as t
 from weft.store.damage import Damage
-from weft.store.engine import Connection, Engine
-from weft.store.snapshot import Snapshot
+from weft.store.engine import Answer, Connection, Engine, Question
+from weft.store.layers import Key
+from weft.store.snapshot import Snapshot, ports_question
 
 T = TypeVar("T")
 
@@ -22,16 +28,39 @@ THREADS = 2
 MAX_BATCH = 16
 """Queries that share a snapshot; a slow one holds up those behind it in its batch."""
 
+MAX_SHARED = 1_000
+"""Rows that are kept for the other queries of a batch."""
+
 log = structlog.get_logger()
 
 
 class _Query:
-    def __init__(self, run: Callable[[Snapshot], Any], future: asyncio.Future[Any]) -> None:
+    def __init__(self, run: Callable[[Snapshot], Any], future: asyncio.Future[Any], ports: Sequence[PortId]) -> None:
         self.run = run
+        self.ports = ports
         self.future = future
         self.loop = future.get_loop()
         self.result: Any = None
         self.error: BaseException | None = None
+
+
+class _SharedSnapshot(Snapshot):
+    """A snapshot for several queries: what is read by its key is read once."""
+
+    def __init__(self, connection: Connection, dialect: sa.Dialect, rows: dict[tuple[sa.Table, Key], Any]) -> None:
+        """`rows`: what was read already; None: there is no such row."""
+        super().__init__(connection, dialect)
+        self._rows = rows
+
+    def row(self, table: sa.Table, *key: Any) -> tuple[Any, ...] | None:
+        """Return what a table has under a primary key."""
+        at = (table, key)
+        if at not in self._rows:
+            if len(self._rows) >= MAX_SHARED:
+                self._rows.clear()
+            self._rows[at] = super().row(table, *key)
+        found: tuple[Any, ...] | None = self._rows[at]
+        return found
 
 
 class Readers:
@@ -49,12 +78,15 @@ class Readers:
         for thread in self._threads:
             thread.start()
 
-    async def read(self, query: Callable[[Snapshot], T]) -> T:
-        """Run a query and return its result; raise Transient if the database can't be reached."""
+    async def read(self, query: Callable[[Snapshot], T], ports: Sequence[PortId] = ()) -> T:
+        """Run a query and return its result; raise Transient if the database can't be reached.
+
+        `ports` is a hint: the query will ask for these.
+        """
         if self._closed:
             raise Transient("the store is closed: the server is stopping", retry_after_s=1.0)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put(_Query(query, future))
+        self._queue.put(_Query(query, future, ports))
         return await future
 
     async def close(self) -> None:
@@ -72,7 +104,6 @@ class Readers:
             batch, stop = self._next_batch()
             if batch:
                 connection = self._answer(connection, batch)
-                _settle(batch)
         if connection is not None:
             connection.close()
 
@@ -91,35 +122,44 @@ class Readers:
 
     def _answer(self, connection: Connection | None, batch: Sequence[_Query]) -> Connection | None:
         """Run the queries of a batch; return the connection for the next, None if it is of no more use."""
+        ahead = sorted({id_ for query in batch for id_ in query.ports})[:MAX_BATCH]
         try:
-            connection = self._begin_read(connection)
-            try:
-                snapshot = Snapshot(connection, self._engine.dialect)
-                for query in batch:
-                    self._run(connection, snapshot, query)
-            finally:
-                connection.rollback()
+            asked = [ports_question(self._engine.dialect, ahead)] if ahead else []
+            connection, found = self._begin_read(connection, asked)
+            rows: dict[tuple[sa.Table, Key], Any] = {(t.ports, (id_,)): None for id_ in ahead}
+            rows.update({(t.ports, (id_,)): tuple(row) for answer in found for id_, *row in answer})
+            snapshot = _SharedSnapshot(connection, self._engine.dialect, rows)
+            for query in batch:
+                self._run(connection, snapshot, query)
+            _settle(batch)
         except self._engine.failures as error:
             if connection is not None:
                 connection.close()
             unreachable = Transient(f"the database cannot be read: {error}", retry_after_s=1.0)
             for query in batch:
                 query.error = query.error or unreachable
+            _settle(batch)
+            return None
+        return self._ended(connection)
+
+    def _ended(self, connection: Connection) -> Connection | None:
+        """End the transaction of a connection; return it if it is of more use."""
+        try:
+            connection.rollback()
+        except self._engine.failures:
+            connection.close()
             return None
         return connection
 
-    def _begin_read(self, connection: Connection | None) -> Connection:
-        """Begin a transaction, on a new connection if the old one broke since it was last used."""
+    def _begin_read(self, connection: Connection | None, asked: Sequence[Question]) -> tuple[Connection, list[Answer]]:
+        """Begin a transaction, on a new connection if the old one broke since it was last used, and ask."""
         if connection is not None:
             try:
-                connection.begin_read()
+                return connection, connection.begin_read(asked)
             except self._engine.failures:
                 connection.close()
-            else:
-                return connection
         connection = self._engine.connect()
-        connection.begin_read()
-        return connection
+        return connection, connection.begin_read(asked)
 
     def _run(self, connection: Connection, snapshot: Snapshot, query: _Query) -> None:
         try:

@@ -185,11 +185,9 @@ class Snapshot:
 
     def port_rows(self, ids: Sequence[PortId]) -> dict[str, tuple[Any, ...]]:
         """Return what `row` gives of ports, those that there are."""
-        found: dict[str, tuple[Any, ...]] = {}
-        for part in _parts(ids):
-            for id_, *row in self.run(_port_rows(len(part)), **numbered(part, "id")):
-                found[id_] = tuple(row)
-        return found
+        return {
+            id_: tuple(row) for part in _parts(ids) for id_, *row in self.ask(ports_question(self._dialect, part))[0]
+        }
 
     def bound_nodes(self, network_id: NetworkId) -> set[NodeName]:
         """Return the nodes that any binding of a network is on, draining ones included."""
@@ -341,7 +339,13 @@ def _port_of(body: bytes, life: bytes) -> PortView:
     return PortView(decode_port(body), decode(Lifecycle, life))
 
 
-@lru_cache(maxsize=512)
+def ports_question(dialect: sa.Dialect, ids: Sequence[PortId]) -> Question:
+    """Return what asks for at most MAX_KEYS ports by their ids: each is answered with its id and what `row` gives."""
+    keys = padded(ids)
+    return question(dialect, _port_rows(len(keys)), **numbered(keys, "id"))
+
+
+@lru_cache(maxsize=16)
 def _port_rows(keys: int) -> sa.Select[Any]:
     columns = (t.ports.c[name] for name in ("id", *shown_columns(t.ports)))
     return sa.select(*columns).where(t.ports.c.id.in_([sa.bindparam(f"id{at}") for at in range(keys)]))

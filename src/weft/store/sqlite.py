@@ -91,9 +91,10 @@ class SqliteConnection:
             self.rollback()
             raise
 
-    def begin_read(self) -> None:
-        """Begin a transaction that sees one state of the database."""
+    def begin_read(self, questions: Sequence[Question] = ()) -> list[Answer]:
+        """Begin a transaction that sees one state of the database, and ask."""
         self.execute("BEGIN")
+        return self.ask(questions)
 
     def commit(self, layer: Layer | None = None) -> None:
         """Write the rows of a layer, and make durable what was written."""

@@ -132,13 +132,14 @@ class Store:
         """Run `query` on a consistent snapshot in a reader thread and return its result."""
         return await self._readers.read(query)
 
-    async def look(self, query: Callable[[Snapshot], T]) -> T:
+    async def look(self, query: Callable[[Snapshot], T], *, ports: Sequence[PortId] = ()) -> T:
         """Run a query that finds few rows by their keys; as `read`, but at once where that takes microseconds.
 
         A file's rows are mostly in memory: finding one costs less than handing the question to another thread.
+        `ports` is a hint: the query will ask for these; on a server they are read together with what others ask for.
         """
         if self._engine.is_remote or self._closed:
-            return await self._readers.read(query)
+            return await self._readers.read(query, ports)
         try:
             return query(Snapshot(self._newest(), self._engine.dialect))
         except self._engine.failures as error:

@@ -85,7 +85,7 @@ class Resource(Generic[T]):
         return f"/v2.0/{self.path or self.collection}"
 
     def asks_for(self, id_: str) -> Sequence[PortId]:
-        """Return the ports that changing an object begins with."""
+        """Return the ports that showing or changing an object begins with."""
         return (PortId(id_),) if self.is_port else ()
 
     def made(self, tx: Transaction, asked: Sequence[Values], project: str) -> Iterable[T]:
@@ -201,7 +201,7 @@ class ResourcePages(Generic[T]):
             view = View(resource, snapshot, acting)
             return view.show(view.get(id_))
 
-        found = await self._store.look(look)
+        found = await self._store.look(look, ports=resource.asks_for(id_))
         if request.scope["query_string"]:
             found = with_fields(found, [field for field in request.query_params.getlist("fields") if field])
         return JsonAnswer({resource.name: found})
