@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 from api_server import EXAMPLE, START, ApiServer, StillFabric, api_server
 from api_stream import Stream
+from core_world import world
 
 from weft.api.events import HEARTBEAT
+from weft.api.native.watch import _news
 from weft.fabric.config import SwitchConfig, Vrf
 from weft.fabric.gate import Held, Hold
 from weft.fabric.plan import AddVrf, SwitchPlan
 from weft.fabric.planned import PlannedSwitch, UnreadSwitch
 from weft.fabric.risk import risk
-from weft.model.ids import SwitchName
+from weft.model.ids import PortId, SwitchName
+from weft.model.intent import HistoryEntry
 from weft.store import CompactedError, sweeping
+from weft.store.transaction import HISTORY_KEPT
 
 
 @pytest.fixture
@@ -226,3 +230,25 @@ async def test_the_server_counts_what_there_is(server: ApiServer) -> None:
     assert f"weft_revision {float(server.store.revision)}" in lines
     assert "weft_agents_connected 1.0" in lines
     assert 'weft_request_seconds_count{method="POST",path="/v2.0/ports",status="201"} 2.0' in lines
+
+
+async def test_the_steps_of_a_port_that_flaps_are_told_once_each_though_its_oldest_are_cut(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        network, _ = await w.segment()
+        port_id = (await w.port(network.id)).port.id
+        followed: dict[PortId, HistoryEntry] = {}
+        told: list[str] = []
+
+        async def look() -> None:
+            told.extend(each.detail for each in await w.store.read(lambda s: _news(s, port_id, followed)))
+
+        await look()
+        told.clear()
+        numbers = list(range(2 * HISTORY_KEPT))
+        for start in range(0, len(numbers), 50):
+            for number in numbers[start : start + 50]:
+                entry = HistoryEntry(port_id=port_id, at=float(number), actor="test", step="flap", detail=str(number))
+                await w.store.transact(lambda tx, entry=entry: tx.add_history(entry))  # type: ignore[misc]
+            await look()
+        assert told == list(map(str, numbers))
+        assert len(await w.store.read(lambda s: s.history(port_id))) < len(numbers), "the oldest were cut"

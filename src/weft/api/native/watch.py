@@ -18,6 +18,7 @@ from weft.api.routing import Operation
 from weft.intent.operations import Operation as PutOff
 from weft.model.errors import Invalid
 from weft.model.ids import NetworkId, PortId, Revision, RouterId, SubnetId, SwitchName
+from weft.model.intent import HistoryEntry
 from weft.protocol.inventory import encode
 from weft.protocol.node import HEARTBEAT_S
 from weft.protocol.port import HistoryStep, WatchEvent
@@ -51,7 +52,7 @@ class WatchPages:
 
     async def _events(self, kinds: frozenset[Kind], after: Revision) -> AsyncGenerator[bytes, None]:
         """Yield an event for each object that changed; one that changed often since the last is told of once."""
-        followed: dict[PortId, int] = {}
+        followed: dict[PortId, HistoryEntry] = {}
         changes = aiter(self._store.watch(after))
         batch = asyncio.ensure_future(anext(changes, None))
         try:
@@ -77,12 +78,12 @@ class WatchPages:
             await asyncio.gather(batch, return_exceptions=True)
 
 
-def _tell(snapshot: Snapshot, changes: Iterable[Change], followed: dict[PortId, int]) -> list[WatchEvent]:
+def _tell(snapshot: Snapshot, changes: Iterable[Change], followed: dict[PortId, HistoryEntry]) -> list[WatchEvent]:
     """Return an event for each change, with the row as it is now."""
     return [_event(snapshot, change, followed) for change in changes]
 
 
-def _event(snapshot: Snapshot, change: Change, followed: dict[PortId, int]) -> WatchEvent:
+def _event(snapshot: Snapshot, change: Change, followed: dict[PortId, HistoryEntry]) -> WatchEvent:
     row = _ROWS[change.kind](snapshot, change.id)
     history: tuple[HistoryStep, ...] = ()
     if change.kind is Kind.PORT:
@@ -92,11 +93,16 @@ def _event(snapshot: Snapshot, change: Change, followed: dict[PortId, int]) -> W
     return WatchEvent(revision=change.revision, kind=change.kind, id=change.id, op=op, object=row, history=history)
 
 
-def _news(snapshot: Snapshot, port_id: PortId, followed: dict[PortId, int]) -> tuple[HistoryStep, ...]:
+def _news(snapshot: Snapshot, port_id: PortId, followed: dict[PortId, HistoryEntry]) -> tuple[HistoryStep, ...]:
     """Return what happened to a port since this stream last told of it; at first, the newest MAX_HISTORY steps."""
     entries = snapshot.history(port_id)
-    told = followed.pop(port_id, max(0, len(entries) - MAX_HISTORY))
-    followed[port_id] = len(entries)
+    if not entries:
+        return ()
+    last = followed.pop(port_id, None)
+    # By the entry, not by how many there were: the oldest are cut.
+    known = (at for at in range(len(entries), 0, -1) if entries[at - 1] == last)
+    told = next(known, max(0, len(entries) - MAX_HISTORY))
+    followed[port_id] = entries[-1]
     if len(followed) > MAX_FOLLOWED_PORTS:
         del followed[next(iter(followed))]
     return tuple(history_step(entry) for entry in entries[told:])
