@@ -1,7 +1,7 @@
 """What is said to the server when it cannot take it, or answers what it was not asked."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
@@ -28,9 +28,10 @@ AWAY = WorkloadOutcome(error=WorkloadError(status=503, kind="Transient", message
 class Server:
     """Answers every item of a batch alike, and counts batches."""
 
-    def __init__(self, answer: Callable[[WorkloadBatch], WorkloadOutcomes]) -> None:
+    def __init__(self, answer: Callable[[WorkloadBatch], WorkloadOutcomes] = lambda _: WorkloadOutcomes()) -> None:
         self._answer = answer
         self.batches = 0
+        self.is_closed = False
 
     async def workload_batch(self, node: str, asked: WorkloadBatch) -> WorkloadOutcomes:
         self.batches += 1
@@ -46,7 +47,7 @@ class Server:
         raise NotImplementedError
 
     async def close(self) -> None:
-        return
+        self.is_closed = True
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +90,31 @@ async def test_who_waits_hears_of_an_answer_that_makes_no_sense() -> None:
     server = Server(lambda _: WorkloadOutcomes())
     with pytest.raises(Transient, match="the agent failed"):
         await run(server, lambda made: asyncio.ensure_future(made.attach(WorkloadRequest(name="c/d/db-0", holder="a"))))
+
+
+async def test_a_call_that_fails_late_ends_no_connection_that_others_have_made_since() -> None:
+    made = [Server(), Server(), Server()]
+    left = iter(made)
+    line = Line([lambda: next(left)] * 2)
+    fail = [asyncio.Event(), asyncio.Event()]
+
+    def failing(event: asyncio.Event, error: Exception) -> Callable[[courier.Server], Awaitable[None]]:
+        async def work(server: courier.Server) -> None:
+            if server is made[0]:
+                await event.wait()
+                raise error
+
+        return work
+
+    works = (
+        failing(fail[0], Transient("no answer", retry_after_s=1.0)),
+        failing(fail[1], RuntimeError("the client has been closed")),
+    )
+    calls = [asyncio.create_task(line.call(work)) for work in works]
+    await asyncio.sleep(0)
+    for event, call in zip(fail, calls, strict=True):
+        event.set()
+        await call
+    assert [each.is_closed for each in made] == [True, False, False]
+    await line.close()
+    assert [each.is_closed for each in made] == [True, True, False]

@@ -72,30 +72,40 @@ class Line:
         """Call a server. Raises Transient if none of them answers."""
         last: Transient | None = None
         for _ in self._connects:
+            if self._server is None:
+                self._server = self._connects[self._at]()
+            server = self._server
             try:
                 async with asyncio.timeout(SERVER_TIMEOUT_S):
-                    if self._server is None:
-                        self._server = self._connects[self._at]()
-                    return await work(self._server)
+                    return await work(server)
             except TimeoutError:
                 last = Transient(f"the server did not answer within {SERVER_TIMEOUT_S:g} s", retry_after_s=RETRY_MIN_S)
             except Transient as error:
                 last = error
             except WeftError as error:
                 if error.kind in {"Unauthorized", "Forbidden"}:
-                    await self.close()  # a renewed token is read at the next connection
+                    await self._leave(server, self._at)  # a renewed token is read at the next connection
                 raise
-            await self.close()
-            self._at = (self._at + 1) % len(self._connects)
+            except Exception as error:
+                if self._server is server:
+                    raise
+                last = Transient(f"the connection was given up: {error!r}", retry_after_s=RETRY_MIN_S)
+            await self._leave(server, (self._at + 1) % len(self._connects))
         assert last is not None, "a node has a server"
         raise last
 
     async def close(self) -> None:
         """End the connection."""
-        server, self._server = self._server, None
-        if server is not None:
-            with contextlib.suppress(WeftError, OSError):
-                await server.close()
+        if self._server is not None:
+            await self._leave(self._server, self._at)
+
+    async def _leave(self, server: Server, then: int) -> None:
+        """End a connection, unless another call has done so: then there may be a new one, which others use."""
+        if self._server is not server:
+            return
+        self._server, self._at = None, then
+        with contextlib.suppress(WeftError, OSError):
+            await server.close()
 
 
 class Courier:
