@@ -6,6 +6,7 @@ its container and that a container is gone, it is told soon after; until then it
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -13,6 +14,7 @@ import msgspec
 import structlog
 
 from weft.agent.cni.cables import ANEW, CLAIM, LET_GO, Cable
+from weft.client.endpoint import UNREACHABLE
 from weft.client.outcomes import error_in, workload_in
 from weft.model.errors import Transient, WeftError
 from weft.protocol.workload import (
@@ -33,6 +35,13 @@ TELL_AFTER_S = 0.05
 """How long what the server has only to know waits for more of it."""
 RETRY_MIN_S = 0.5
 RETRY_MAX_S = 10.0
+MAX_DOUBLINGS = 8
+"""Of the time between two attempts; more would exceed RETRY_MAX_S, and at last what a float holds."""
+ATTACH_PATIENCE_S = 5.0
+"""How long a container that is to be attached waits for a server that does not answer: one that is restarted is back by
+then, and a kubelet that has been refused comes again after more than ten seconds."""
+ATTACH_RETRY_S = 0.5
+"""How often a server that does not answer is asked meanwhile."""
 MAX_WAITING = 1024
 """Containers that wait to be attached. One more is sent away, to come again."""
 MAX_LOOSE = 1024
@@ -43,7 +52,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-_Attachment = tuple[WorkloadRequest, "asyncio.Future[Workload]"]
+_Attachment = tuple[WorkloadRequest, "asyncio.Future[Workload]", float]
+"""What is asked for, who waits for it, and until when, by the loop's clock, if no server answers."""
 
 
 class Server(Protocol):
@@ -142,7 +152,7 @@ class Courier:
         if len(self._attaching) >= MAX_WAITING:
             raise Transient(f"{MAX_WAITING} containers wait for the server already", retry_after_s=RETRY_MIN_S)
         done: asyncio.Future[Workload] = asyncio.get_running_loop().create_future()
-        self._attaching.append((asked, done))
+        self._attaching.append((asked, done, asyncio.get_running_loop().time() + ATTACH_PATIENCE_S))
         self._urgent.set()
         self._wake.set()
         return await done
@@ -170,16 +180,22 @@ class Courier:
 
     async def _occasion(self) -> None:
         """Wait until there is something to say: at once if somebody waits for it, else a little for more of it."""
-        retry_s = min(RETRY_MAX_S, RETRY_MIN_S * 2.0 ** (self._failures - 1)) if self._failures else None
-        await _for(self._wake, retry_s)
+        await _for(self._wake, self._retry_s())
         if not self._attaching:
             await _for(self._urgent, TELL_AFTER_S)
         self._wake.clear()
         self._urgent.clear()
 
+    def _retry_s(self) -> float | None:
+        """Return how long the server is let alone after what it did not do; None: there is nothing to try again."""
+        if not self._failures:
+            return None
+        longest = ATTACH_RETRY_S if self._attaching else RETRY_MAX_S
+        return min(longest, RETRY_MIN_S * 2.0 ** min(self._failures - 1, MAX_DOUBLINGS))
+
     async def _send(self) -> None:
         attaching, self._attaching = self._attaching[:MAX_BATCH], self._attaching[MAX_BATCH:]
-        self._sent = attaching = [(asked, done) for asked, done in attaching if not done.done()]
+        self._sent = attaching = [each for each in attaching if not each[1].done()]
         told = self._owed()[: (MAX_BATCH - len(attaching)) // 2]  # a release is said twice: see _releases
         claimed = [each for each in told if each.owed == CLAIM and each.workload is not None]
         gone = [each for each in told if each.owed == LET_GO]
@@ -190,14 +206,16 @@ class Courier:
             self._failures = 0
             return
         batch = WorkloadBatch(
-            attach=(*(asked for asked, _ in attaching), *map(_in_place, anew)),
+            attach=(*(asked for asked, _, _ in attaching), *map(_in_place, anew)),
             claim=tuple(map(_claim, claimed)),
             release=(*releases, *loose),
         )
         try:
             outcomes = await self._line.call(lambda server: server.workload_batch(self._node, batch))
         except WeftError as error:
-            _fail(attaching, error)
+            now = asyncio.get_running_loop().time() if error.kind == UNREACHABLE else math.inf
+            self._attaching[:0] = [each for each in attaching if now < each[2]]
+            _fail([each for each in attaching if now >= each[2]], error)
             self._failures += 1
             if items := len(claimed) + len(anew) + len(gone) + len(loose):
                 log.warning("workloads_not_told", items=items, error=error.message)
@@ -205,7 +223,7 @@ class Courier:
         except BaseException:
             _fail(attaching, Transient("the agent is stopping", retry_after_s=RETRY_MIN_S))
             raise
-        for (_, done), outcome in zip(attaching, outcomes.attach[: len(attaching)], strict=True):
+        for (_, done, _), outcome in zip(attaching, outcomes.attach[: len(attaching)], strict=True):
             _resolve(done, outcome)
         said = [
             *zip(claimed, outcomes.claim, strict=True),
@@ -313,6 +331,6 @@ def _resolve(done: "asyncio.Future[Workload]", outcome: WorkloadOutcome) -> None
 
 
 def _fail(attaching: list[_Attachment], error: WeftError) -> None:
-    for _, done in attaching:
+    for _, done, _ in attaching:
         if not done.done():
             done.set_exception(error)
