@@ -5,6 +5,7 @@ the kinds used here, without its descriptions); those of later versions come wit
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,12 @@ GROUPS = {
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 
 
-def manifests() -> list[dict[str, Any]]:
-    return [each for name in KUSTOMIZATION["resources"] for each in yaml.safe_load_all((FOLDER / name).read_text())]
+NODE_FILES = ("node/token.yaml", "node/weft-agent.yaml")
+"""What is applied, or put on each node, where the agent is no DaemonSet."""
+
+
+def manifests(names: Iterable[str] = KUSTOMIZATION["resources"]) -> list[dict[str, Any]]:
+    return [each for name in names for each in yaml.safe_load_all((FOLDER / name).read_text())]
 
 
 def one(kind: str, name: str) -> dict[str, Any]:
@@ -54,12 +59,15 @@ def named(manifest: dict[str, Any]) -> str:
     return f"{manifest['kind']}-{manifest['metadata']['name']}"
 
 
-@pytest.mark.parametrize("manifest", manifests(), ids=named)
+EVERY = [*manifests(), *manifests(NODE_FILES)]
+
+
+@pytest.mark.parametrize("manifest", EVERY, ids=named)
 def test_kubernetes_1_20_takes_it(manifest: dict[str, Any]) -> None:
     validate_oldest(manifest)
 
 
-@pytest.mark.parametrize("manifest", manifests(), ids=named)
+@pytest.mark.parametrize("manifest", EVERY, ids=named)
 def test_later_versions_take_it(manifest: dict[str, Any]) -> None:
     for version in (VERSIONS[0], VERSIONS[-1]):
         kubernetes_validate.validate(manifest, version, strict=True)
@@ -115,9 +123,32 @@ def test_what_refers_to_another_finds_it() -> None:
 def test_what_is_the_nodes_is_mounted_where_the_agent_looks() -> None:
     defaults = AgentSettings(node="n", server="s", nics=("a",))
     mounts = {each["mountPath"]: each for each in container("agent")["volumeMounts"]}
-    hosts = {each["name"]: each["hostPath"]["path"] for each in pod()["volumes"]}
+    hosts = {each["name"]: each["hostPath"]["path"] for each in pod()["volumes"] if "hostPath" in each}
     for path in (defaults.ovs.run_dir, "/run/weft", "/run/netns", "/var/run/netns", "/etc/weft"):
         assert hosts[mounts[path]["name"]] == path, "paths that others say to the agent must mean the same in it"
     for path in ("/run/netns", "/var/run/netns"):
         assert mounts[path]["mountPropagation"] == "HostToContainer"
     assert pod()["hostNetwork"] is True
+
+
+def test_the_static_pod_is_what_the_daemonset_runs() -> None:
+    [static] = manifests(["node/weft-agent.yaml"])
+    [image] = KUSTOMIZATION["images"]
+    settings = one("ConfigMap", "weft")["data"]
+    wanted = json.loads(json.dumps(pod()))
+    for key in ("serviceAccountName", "nodeSelector", "tolerations"):  # a static pod has no account and is on its node
+        del wanted[key]
+    for each in [*wanted["initContainers"], *wanted["containers"]]:
+        each["image"] = f"{image['newName']}:{image['newTag']}"
+        if each.pop("envFrom", None):  # nor does it read what is in the cluster
+            for name, value in settings.items():
+                each["command"] = [word.replace(f"$({name})", value) for word in each["command"]]
+    assert static["spec"] == wanted
+    assert {path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*")} == set(NODE_FILES)
+
+
+def test_what_reads_a_kubeconfig_can_write_the_certificates_that_stand_in_it() -> None:
+    writable = {each["name"] for each in pod()["volumes"] if "emptyDir" in each}
+    for each in (container("check"), container("agent")):
+        scratch = {mount["mountPath"] for mount in each["volumeMounts"] if mount["name"] in writable}
+        assert "/tmp" in scratch or not each["securityContext"].get("readOnlyRootFilesystem")
