@@ -1,6 +1,7 @@
 """An authority of certificates, in a folder, for tests on loopback."""
 
 import ipaddress
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,12 +40,12 @@ class Authority:
         self.certificate = folder / f"{name}.pem"
         self._write(self.certificate, own.sign(self._key, hashes.SHA256()))
 
-    def issue(self, *common_names: str, file: str) -> tuple[Path, Path]:
-        """Write a certificate for 127.0.0.1 and its key, and return both files."""
+    def issue(self, *common_names: str, file: str, addresses: Iterable[str] = ()) -> tuple[Path, Path]:
+        """Write a certificate for 127.0.0.1 and further addresses, and its key, and return both files."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in common_names])
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        made = self._builder(subject, key).add_extension(x509.SubjectAlternativeName([address]), False)
+        names = [x509.IPAddress(ipaddress.ip_address(each)) for each in ("127.0.0.1", *addresses)]
+        made = self._builder(subject, key).add_extension(x509.SubjectAlternativeName(names), False)
         certificate, key_file = self._folder / f"{file}.pem", self._folder / f"{file}.key"
         self._write(certificate, made.sign(self._key, hashes.SHA256()))
         secret = key.private_bytes(
