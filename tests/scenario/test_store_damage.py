@@ -82,6 +82,20 @@ async def test_damage_that_the_writer_meets_undoes_its_group(path: Path) -> None
         await store.close()
 
 
+async def test_damage_that_is_met_in_what_a_query_said_it_would_ask_for_is_said_too(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        (port_id,) = connection.execute("SELECT id FROM ports").fetchone()
+    connection.close()
+    store = await Store.open(f"sqlite:///{path}")
+    try:
+        spoil(path, "ports")
+        with capture_logs() as logs, pytest.raises(Transient, match="is damaged"):
+            await store._readers.read(lambda snapshot: snapshot.port(port_id), (port_id,))
+        assert [each["event"] for each in logs] == ["database_damaged"]
+    finally:
+        await store.close()
+
+
 async def test_processes_of_a_server_tell_each_other(path: Path) -> None:
     engine = open_engine(f"sqlite:///{path}")
     engine.share()

@@ -135,7 +135,8 @@ class Readers:
         except self._engine.failures as error:
             if connection is not None:
                 connection.close()
-            unreachable = Transient(f"the database cannot be read: {error}", retry_after_s=1.0)
+            unreachable = self._damage.told_by(error)
+            unreachable = unreachable or Transient(f"the database cannot be read: {error}", retry_after_s=1.0)
             for query in batch:
                 query.error = query.error or unreachable
             _settle(batch)
