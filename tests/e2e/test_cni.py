@@ -1,5 +1,6 @@
 """Containers by the CNI plugin on two real nodes: added, reached, moved, deleted late, collected."""
 
+import contextlib
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 from cni_runtime import Runtime, address, answers, pairs
 from running_lab import Lab, until, weft
+
+from weft.model.errors import Conflict, NotFound
 
 pytestmark = pytest.mark.e2e
 
@@ -84,6 +87,38 @@ def test_many_at_once_are_all_added_and_all_deleted(lab: Lab, nodes: tuple[Runti
             gone = list(pool.map(lambda n, r=round_: here.call("DEL", f"{r}-{n}", f"many-{n}"), numbers))
             assert gone == [(0, None)] * CONTAINERS
     assert pairs(lab, "node1") == before
+
+
+def test_a_container_lives_whose_warm_port_is_deleted_as_it_is_added(
+    lab: Lab, nodes: tuple[Runtime, Runtime], netns: list[str]
+) -> None:
+    here, there = nodes
+    peer = there.add("c-peer", "peer-0", netns[0])
+    here.add("c-first", "web-7c9d8-first", netns[1])
+    for number in range(2, 8):
+        until(lambda: warm_ports(lab) != [], "ports wait for containers")
+        with ThreadPoolExecutor(2) as pool:
+            adding = pool.submit(here.add, f"c-{number}", f"web-7c9d8-{number:05d}", netns[number])
+            for port in warm_ports(lab):
+                with contextlib.suppress(NotFound, Conflict):
+                    lab.client.ports.delete(port)
+            added = adding.result()
+        until(lambda n=number: answers(netns[n], address(peer)), "the container reaches others")  # type: ignore[misc]
+        name = f"c1/default/web-7c9d8-{number:05d}"
+        until(lambda n=name: len(lab.client.ports.list(name=n)) == 1, "it has a port")  # type: ignore[misc]
+        [port] = lab.client.ports.list(name=name)
+        assert port["fixed_ips"][0]["ip_address"] == address(added), "the plan knows the address that it has"
+        assert port["mac_address"] == added["interfaces"][0]["mac"]
+    for number in range(2, 8):
+        assert here.call("DEL", f"c-{number}", f"web-7c9d8-{number:05d}") == (0, None)
+    for runtime, container, pod in ((here, "c-first", "web-7c9d8-first"), (there, "c-peer", "peer-0")):
+        assert runtime.call("DEL", container, pod) == (0, None)
+
+
+def warm_ports(lab: Lab) -> list[str]:
+    """The ports that wait for containers."""
+    ports = lab.client.ports.list(device_owner="container:workload")
+    return [each["id"] for each in ports if not each["name"] and each["status"] == "ACTIVE"]
 
 
 def test_what_cannot_be_done_is_said_and_leaves_nothing(
