@@ -28,6 +28,8 @@ from weft.store import Change, PortView, Snapshot, Store, Transaction, catching_
 from weft.store import changes as change_log
 from weft.store.changes import Kind
 from weft.store.check import contradictions
+from weft.store.postgresql import PostgresEngine
+from weft.store.postgresql_arrays import Blobs, Column, Floats, Integers, Texts
 from weft.store.schema import metadata
 from weft.store.sqlite import SqliteEngine
 from weft.store.store import engine_of
@@ -248,6 +250,24 @@ async def test_looks_that_are_read_together_find_each_its_own(url: str) -> None:
         assert isinstance(failed, Conflict)
         await w.store.transact(lambda tx: delete_port(tx, ids[5]))
         assert await asyncio.gather(look(ids[5], ids[5]), look(ids[6], ids[6])) == [None, ids[6]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Texts, ["", "a", "\u00fc\u2603", None, Kind.PORT, "x" * 70_000]),
+        (Texts, [None]),
+        (Blobs, [b"", b"\x00\xff", None, bytes(range(256))]),
+        (Integers, [0, -1, None, 2**63 - 1, -(2**63)]),
+        (Floats, [0.0, -1.5, None, 1e300, 7]),
+    ],
+)
+def test_columns_arrive_as_they_were(url: str, kind: type[Column], values: list[object]) -> None:
+    connection = PostgresEngine(url).connect()
+    array = {Texts: "text[]", Blobs: "bytea[]", Integers: "int8[]", Floats: "float8[]"}[kind]
+    rows = connection.execute(psycopg.sql.SQL(f"SELECT * FROM unnest(%b::{array})"), [kind(values)]).fetchall()  # type: ignore[arg-type]
+    connection.close()
+    assert [row[0] for row in rows] == values
 
 
 async def test_few_rows_are_read_of_tables_that_the_server_knows_nothing_of(url: str) -> None:

@@ -5,7 +5,7 @@ and revisions have no gaps. Nothing else is asked of the server than rows and un
 migrations, no LISTEN. Rows go in as arrays, a statement for each table, all of them in one round trip.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -20,6 +20,7 @@ from weft.model.errors import Invalid, Permanent
 from weft.store import migration
 from weft.store.engine import Answer, Question, conflict_clause
 from weft.store.layers import Layer
+from weft.store.postgresql_arrays import Column, column_of, register
 
 PREPARED = 200
 """Statements that the server keeps prepared for a connection."""
@@ -53,6 +54,7 @@ class PostgresConnection:
         self._connection.prepared_max = PREPARED
         self.execute: Any = self._connection.execute
         self.execute(_PLAN)
+        register(self._connection)
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """Run queries in one round trip."""
@@ -115,10 +117,11 @@ class PostgresConnection:
             for table, keys in layer.deletes.items():
                 if keys:
                     names = tuple(column.name for column in table.primary_key)
-                    cursor.execute(_delete_sql(table, names), list(map(list, zip(*keys, strict=True))))
+                    cursor.execute(_delete_sql(table, names), _columns(table, names, zip(*keys, strict=True)))
             for table, rows, clause in layer.puts():
                 names = tuple(rows[0])
-                cursor.execute(_put_sql(table, names, clause), [[row[name] for row in rows] for name in names])
+                columns = ([row[name] for row in rows] for name in names)
+                cursor.execute(_put_sql(table, names, clause), _columns(table, names, columns))
 
     def is_usable(self) -> bool:
         """Tell whether a transaction is open and has not failed."""
@@ -207,9 +210,14 @@ def _delete_sql(table: sa.Table, names: tuple[str, ...]) -> pgsql.SQL:
     return pgsql.SQL(text)
 
 
+def _columns(table: sa.Table, names: tuple[str, ...], values: Iterable[Sequence[Any]]) -> list[Column]:
+    return [kind(column) for kind, column in zip(_kinds(table, names), values, strict=True)]
+
+
+@lru_cache(maxsize=256)
+def _kinds(table: sa.Table, names: tuple[str, ...]) -> tuple[type[Column], ...]:
+    return tuple(column_of(table.c[name].type)[0] for name in names)
+
+
 def _array(kind: sa.types.TypeEngine[Any]) -> str:
-    if isinstance(kind, sa.LargeBinary):
-        return "bytea[]"
-    if isinstance(kind, sa.Integer):
-        return "int8[]"
-    return "float8[]" if isinstance(kind, sa.Float) else "text[]"
+    return column_of(kind)[1]
