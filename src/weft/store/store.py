@@ -128,15 +128,18 @@ class Store:
         self._writer.submit(Work(work, future, self._clock(), ports=ports))
         return await future
 
-    async def read(self, query: Callable[[Snapshot], T]) -> T:
-        """Run `query` on a consistent snapshot in a reader thread and return its result."""
-        return await self._readers.read(query)
+    async def read(self, query: Callable[[Snapshot], T], *, ports: Sequence[PortId] = ()) -> T:
+        """Run `query` on a consistent snapshot in a reader thread and return its result.
+
+        `ports` is a hint: the query will ask for these; they are read together with what others ask for.
+        """
+        return await self._readers.read(query, ports)
 
     async def look(self, query: Callable[[Snapshot], T], *, ports: Sequence[PortId] = ()) -> T:
         """Run a query that finds few rows by their keys; as `read`, but at once where that takes microseconds.
 
         A file's rows are mostly in memory: finding one costs less than handing the question to another thread.
-        `ports` is a hint: the query will ask for these; on a server they are read together with what others ask for.
+        `ports` is a hint, as to `read`.
         """
         if self._engine.is_remote or self._closed:
             return await self._readers.read(query, ports)

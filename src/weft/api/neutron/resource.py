@@ -179,7 +179,8 @@ class ResourcePages(Generic[T]):
             return found, resource.owned(rows[-1]).id if len(rows) >= at_most else None
 
         while True:
-            found, after = await self._store.read(look)
+            named = resource.asks_for(after) if after is not None and after == query.marker else ()
+            found, after = await self._store.read(look, ports=named)
             yield found
             if after is None:
                 return
