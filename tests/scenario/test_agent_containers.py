@@ -18,7 +18,7 @@ from weft.agent.ovs.tables import Operation
 from weft.intent.ports import delete_port
 from weft.intent.workloads import attach
 from weft.model.ids import NodeName, PortId
-from weft.protocol.workload import MISSING_S, Workload, WorkloadRequest
+from weft.protocol.workload import MISSING_S, Workload, WorkloadBatch, WorkloadOutcomes, WorkloadRequest
 
 __all__ = ["at_once"]
 pytestmark = pytest.mark.usefixtures("at_once")
@@ -276,6 +276,30 @@ async def test_who_gives_up_in_the_moment_that_he_is_served_leaves_the_cable_to_
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert not any(map(keeper.is_busy, taken))
+
+
+async def test_a_port_that_comes_for_a_container_that_was_deleted_meanwhile_goes_back(
+    node: ContainerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    batch, service = node.agent.workload_batch, node.agent.service
+
+    async def late(of: str, asked: WorkloadBatch) -> WorkloadOutcomes:
+        outcomes = await batch(of, asked)
+        if any(each.instead_of for each in asked.attach):
+            await service._unplug([each for each in service._plugged() if each.container_id == "second"])
+        return outcomes
+
+    monkeypatch.setattr(node.agent, "workload_batch", late)
+    node.machine.is_deaf = True
+    await delete_warm(node)
+    await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
+    await node.rest()
+    node.machine.is_deaf = False
+    await node.rest()
+    assert {each.holder for each in await node.bound() if each.holder} == {"first"}
+    await node.check()
 
 
 async def test_a_container_whose_address_is_anothers_by_then_is_cut_off_and_that_is_said(

@@ -366,6 +366,10 @@ class CniService:
         """A container's port was deleted before it was claimed: have another asked for, or take what was given."""
         now = next((each for each in self._keeper.cables() if each.name == cable.name), None)
         if now is None or (now.owed, now.workload) != (cable.owed, cable.workload):
+            if workload is not None:  # the container was deleted while it was asked for
+                project = cable.project or None
+                given = WorkloadRelease(holder=cable.container_id, project_id=project, port_id=workload.port_id)
+                self._courier.release(given)
             return
         if workload is None:
             renewed = msgspec.structs.replace(now, owed=ANEW)
