@@ -10,7 +10,7 @@ from core_world import Clock, World, world
 from weft.intent.networks import NetworkChanges, update_network
 from weft.intent.subnets import SubnetChanges, update_subnet
 from weft.model.ids import Revision
-from weft.store import Change, CompactedError, Kind, Op, Store, Transaction, sweeping
+from weft.store import Change, CompactedError, Kind, Op, Store, Transaction, sqlite, sweeping
 from weft.store import changes as change_log
 
 
@@ -155,3 +155,22 @@ async def test_a_realizers_word_concerns_no_node(tmp_path: Path) -> None:
         await w.host(view, "node1")
         assert [change.nodes for change in await collect(w.store, start, start + 1)] == [()]
         assert w.store.revision == start + 1
+
+
+async def test_who_watches_does_not_keep_the_log_of_the_file_growing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", 40)
+    async with world(tmp_path) as w:
+        start = w.store.revision
+        watching = asyncio.ensure_future(collect(w.store, start, start + 200))
+        for at in range(200):
+            await w.network(str(at))
+            assert await w.store.look(lambda snapshot: snapshot.revision()) == start + at + 1
+        assert len(await watching) == 200
+        assert _log_bytes(tmp_path) < 4 * 40 * 4096
+
+
+def _log_bytes(folder: Path) -> int:
+    (log,) = folder.glob("*-wal")
+    return log.stat().st_size

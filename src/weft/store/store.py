@@ -6,6 +6,7 @@ has written since its last.
 """
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -50,8 +51,8 @@ class Store:
         self._writer = Writer(engine, clock, random, self._announce, self._damage)
         self._readers = Readers(engine, self._damage)
         self._looking: Connection | None = None
-        self._looked_at = -1
-        """After how many commits the looking connection began to see."""
+        self._looked_at: int | None = None
+        """After how many commits the looking connection began to see; None: it sees nothing now."""
         self._grown = asyncio.Event()
         self._polling: asyncio.Task[None] | None = None
         self._revision = Revision(0)
@@ -95,6 +96,7 @@ class Store:
         await self._readers.close()
         if self._looking is not None:
             self._looking.close()
+            self._looking = None
         self._engine.release()
 
     @property
@@ -150,15 +152,30 @@ class Store:
             raise damaged or Transient(f"the database cannot be read: {error}", retry_after_s=1.0) from error
 
     def _newest(self) -> Connection:
-        """Return a connection that sees the newest commit; to begin and end that costs as much as a look."""
+        """Return a connection that sees every commit that was answered before this turn of the loop, or in it here.
+
+        To begin and end that costs as much as a look, so the looks of a turn share it. It lasts no longer: as long as
+        anybody sees an old state, SQLite cannot begin its log anew, which grows then with every commit.
+        """
         if self._looking is None:
             self._looking = self._engine.connect()
         commits = self._writer.commits
-        if commits != self._looked_at or self._engine.is_shared:
+        if self._looked_at is None:
+            self._loop.call_soon(self._end_look)
+        elif self._looked_at != commits:
             self._looking.rollback()
-            self._looking.begin_read()
-            self._looked_at = commits
+        else:
+            return self._looking
+        self._looking.begin_read()
+        self._looked_at = commits
         return self._looking
+
+    def _end_look(self) -> None:
+        """See nothing any more, until the next look."""
+        if self._looking is not None and self._looked_at is not None:
+            self._looked_at = None
+            with contextlib.suppress(*self._engine.failures):
+                self._looking.rollback()
 
     async def watch(self, after: Revision, kinds: frozenset[Kind] | None = None) -> AsyncIterator[tuple[Change, ...]]:
         """Yield the changes after a revision, oldest first, in batches that never split a revision; ends on close.
