@@ -179,13 +179,14 @@ class Cluster:
         """Delete all pods, and the ports that they have left."""
         for node in NODES:
             self.plane.kubectl("uncordon", node)
-        self.plane.kubectl("delete", "statefulsets,deployments,pods", "--all", "--wait=false")
+        self.plane.kubectl("delete", "statefulsets,deployments", "--all")
+        self.plane.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
         until(lambda: not self.pods(), "all pods are gone", GONE_TIMEOUT_S)
+        until(lambda: not any(node.pairs() for node in self.nodes.values()), "no pair is left", GONE_TIMEOUT_S)
         for name in self.names():
             for port in self.lab.client.ports.list(name=name):
                 with contextlib.suppress(Exception):
                     self.lab.client.ports.delete(port["id"])
-        until(lambda: not any(node.pairs() for node in self.nodes.values()), "no pair is left")
 
     def close(self) -> None:
         for node in self.nodes.values():
