@@ -179,8 +179,7 @@ class Cluster:
         """Delete all pods, and the ports that they have left."""
         for node in NODES:
             self.plane.kubectl("uncordon", node)
-        self.plane.kubectl("delete", "statefulsets,deployments", "--all")
-        self.plane.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
+        self.plane.kubectl("delete", "statefulsets,deployments,pods", "--all", "--wait=false")
         until(lambda: not self.pods(), "all pods are gone", GONE_TIMEOUT_S)
         until(lambda: not any(node.pairs() for node in self.nodes.values()), "no pair is left", GONE_TIMEOUT_S)
         for name in self.names():
