@@ -18,8 +18,8 @@ USER = "weft"
 SETTINGS = {
     "listen_addresses": "",
     "max_connections": "60",
-    "shared_buffers": "256MB",
-    "max_wal_size": "2GB",
+    "shared_buffers": "1GB",
+    "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
     "log_min_messages": "fatal",
     "log_min_error_statement": "panic",
@@ -68,6 +68,11 @@ class PostgresServer:
         """Make a database and return its URL."""
         self._run(_program("createdb"), "-h", self._folder, "-U", USER, database)
         return self.url(database)
+
+    def settle(self, database: str) -> None:
+        """Have what many new rows leave to be done in the background done now: tables analyzed, the log put away."""
+        self._run(_program("psql"), "-q", "-h", self._folder, "-U", USER, "-d", database, "-c", "VACUUM (ANALYZE)")
+        self._run(_program("psql"), "-q", "-h", self._folder, "-U", USER, "-d", database, "-c", "CHECKPOINT")
 
     def drop(self, database: str) -> None:
         """Remove a database, whoever uses it."""
