@@ -11,9 +11,8 @@ from weft.model.errors import Permanent, Transient
 
 MAX_WRITES = 256
 """Writes that go in one transaction."""
-
-
 RETRY_AFTER_S = 1.0
+"""When a runtime is told to come again after a write that failed by a defect of the agent's."""
 
 log = structlog.get_logger()
 _Write = tuple[Sequence[Operation], "asyncio.Future[None]"]
