@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
-from container_node import ContainerNode, Killed, at_once
+from container_node import STEPS, ContainerNode, Killed, at_once
 from core_world import World, world
 from structlog.testing import capture_logs
 from tests.thorough import some
 
 from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.kernel import Pair
+from weft.agent.cni.server import serve
 from weft.agent.ovs.tables import Operation
 from weft.intent.ports import delete_port
 from weft.intent.workloads import attach
@@ -466,3 +469,23 @@ async def killed_at(dc: World, play: Play, number: int, name: str) -> None:
         raise AssertionError(f"killed at point {number}, {name}: {error}") from error
     finally:
         await node.close()
+
+
+async def test_the_socket_is_there_although_all_threads_wait_for_names(node: ContainerNode, tmp_path: Path) -> None:
+    answered = threading.Event()
+    names = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(names)
+    asyncio.get_running_loop().run_in_executor(None, answered.wait)  # a resolver that does not answer
+    path = tmp_path / "run" / "cni.sock"
+    serving = asyncio.create_task(serve(str(path), node.agent.service))
+    try:
+        for _ in range(STEPS):
+            await asyncio.sleep(0)
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"0")
+        writer.write_eof()
+        assert b"another protocol" in await reader.read()
+        writer.close()
+    finally:
+        answered.set()
+        serving.cancel()

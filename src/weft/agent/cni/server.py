@@ -28,7 +28,7 @@ async def serve(path: str, service: CniService) -> None:
         await _answer(service, reader, writer)
 
     try:
-        await asyncio.to_thread(_make_way, Path(path))
+        _make_way(Path(path))  # microseconds; a thread may wait for those that look names up
         mask = os.umask(0o177)
         try:
             server = await asyncio.start_unix_server(answer, path, limit=MAX_CALL_BYTES, backlog=MAX_WAITING_CALLS)
