@@ -102,6 +102,22 @@ async def test_reports_of_two_epochs_in_any_order_end_in_the_newer(tmp_path: Pat
             assert [(each.epoch, each.state) for each in after.realizations] == [(2, UP), (2, UP)]
 
 
+async def test_what_is_ignored_says_where_the_port_is_now(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        network, _ = await w.segment()
+        view = await w.active(network.id, "node1")
+        await w.store.transact(lambda tx: bind_port(tx, view.port.id, NodeName("node2"), supersede=True))
+        moved = await w.host(view, "node1")
+        assert [each.reason for each in moved.ignored] == ["epoch 1 is over: the port is at epoch 2"]
+        await w.store.transact(lambda tx: unbind_port(tx, view.port.id))
+        for node, epoch in (("node1", 1), ("node2", 2)):
+            off = await w.host(view, node, "gone", epoch=epoch)
+            assert [each.reason for each in off.ignored] == [f"epoch {epoch} is over: the port is on no node"]
+        history = await w.store.read(lambda snapshot: snapshot.history(view.port.id))
+        stale = [entry.detail for entry in history if entry.step == steps.STALE_REPORT]
+        assert stale == ["ignored: the port is at epoch 2"], "that an epoch is gone is what its node should say"
+
+
 async def test_a_report_says_nothing_of_a_port_that_is_gone(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         network, _ = await w.segment()

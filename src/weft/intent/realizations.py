@@ -113,11 +113,15 @@ def _stale(
                 step=steps.STALE_REPORT,
                 epoch=Epoch(told.epoch),
                 after=told.state,
-                detail=f"ignored: the port is at epoch {view.life.epoch}",
+                detail=f"ignored: {_present(view)}",
             )
         )
         tx.note_port(view)
-    return _ignored(told, view, f"epoch {told.epoch} is over; the port is at epoch {view.life.epoch}")
+    return _ignored(told, view, f"epoch {told.epoch} is over: {_present(view)}")
+
+
+def _present(view: PortView) -> str:
+    return f"the port is at epoch {view.life.epoch}" if view.life.current is not None else "the port is on no node"
 
 
 def _ignored(told: RealizationReport, view: PortView | None, reason: str) -> IgnoredReport:
