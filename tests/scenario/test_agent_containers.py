@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from container_node import STEPS, ContainerNode, Killed, at_once
+from container_node import NODE, STEPS, ContainerNode, Killed, at_once
 from core_world import World, world
 from structlog.testing import capture_logs
 from tests.thorough import some
@@ -19,8 +19,12 @@ from weft.agent.cni.kernel import Pair
 from weft.agent.cni.server import serve
 from weft.agent.ovs.tables import Operation
 from weft.intent.ports import delete_port
+from weft.intent.realizations import report
+from weft.intent.workload_release import release_lost
 from weft.intent.workloads import attach
-from weft.model.ids import NodeName, PortId
+from weft.model.ids import Epoch, NodeName, PortId
+from weft.model.intent import RealizationState
+from weft.protocol.node import RealizationReport
 from weft.protocol.workload import MISSING_S, Workload, WorkloadBatch, WorkloadOutcomes, WorkloadRequest
 
 __all__ = ["at_once"]
@@ -97,6 +101,39 @@ async def test_only_the_holder_releases(node: ContainerNode, dc: World) -> None:
     view = await dc.view(moved.port_id)  # type: ignore[arg-type]
     assert view.life.current is not None
     assert view.life.current.node == "node2"
+
+
+async def test_a_node_that_was_called_lost_and_comes_back_harms_nobody(node: ContainerNode, dc: World) -> None:
+    await node.call("ADD", "web", WEB)
+    await node.call("ADD", "db", DB)
+    await node.rest()
+    node.machine.server_away = True
+    late = "web-7c9d8f6b5-late1"
+    untold = await node.call("ADD", "late", late)
+    lost = await node.bound()
+    for each in lost:
+        gone = partial(release_lost, node=NODE, port_id=PortId(each.port_id), epoch=Epoch(each.epoch))
+        assert await dc.store.transact(partial(gone, actor="operator"))
+    request = WorkloadRequest(name=f"c/d/{DB}", holder="elsewhere", network="pods")
+    moved = await dc.store.transact(lambda tx: attach(tx, NodeName("node2"), request, project_id="p1"))
+    assert moved.addresses == next(each.addresses for each in lost if each.name == f"c/d/{DB}")
+    for each in lost:  # what it said last, and was not heard
+        told = RealizationReport(port_id=each.port_id, epoch=each.epoch, state=RealizationState.UP)
+        answer = await dc.store.transact(lambda tx, told=told: report(tx, [told], actor="agent/x", node=NODE))  # type: ignore[misc]
+        assert len(answer.ignored) == 1
+    node.machine.server_away = False
+    await node.rest()
+    await node.restart()
+    assert {each.name: each.holder for each in await node.bound() if each.holder} == {f"c/d/{late}": "late"}
+    [renewed] = [each for each in await node.bound() if each.holder]
+    assert f"{renewed.addresses[0].address}/24" == untold["ips"][0]["address"], "it is nobody else's"
+    for container, pod in (("web", WEB), ("db", DB)):
+        await node.call("DEL", container, pod)
+    await node.rest()
+    await node.check()
+    view = await dc.view(PortId(moved.port_id))
+    assert view.life.current is not None
+    assert (view.life.current.node, view.life.current.profile["holder"]) == ("node2", "elsewhere")
 
 
 async def test_the_next_container_of_a_name_on_the_same_node_has_its_port(node: ContainerNode) -> None:
