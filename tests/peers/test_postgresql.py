@@ -186,6 +186,28 @@ async def test_every_process_sees_every_change_once_and_in_order(url: str) -> No
         await other.close()
 
 
+async def test_looking_for_what_others_have_written_takes_no_transaction(url: str) -> None:
+    async with world(url) as w:
+        before = await asyncio.to_thread(_rolled_back, url)
+        other = await Store.open(url, clock=w.clock)
+        for _ in range(20):
+            await w.network()
+            async with asyncio.timeout(10):
+                while other.revision < w.store.revision:  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.001)
+        await other.close()
+    assert await asyncio.to_thread(_rolled_back, url) - before < 10, "those of opening and closing"
+
+
+def _rolled_back(url: str) -> int:
+    """Return how many transactions of the sessions that have ended were not committed: all that only read."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        asked = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+        row = connection.execute(asked).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 async def test_what_another_process_changed_is_not_remembered_wrongly(url: str) -> None:
     async with world(url) as w:
         network, subnet = await w.segment()

@@ -35,9 +35,17 @@ log = structlog.get_logger()
 
 
 class _Query:
-    def __init__(self, run: Callable[[Snapshot], Any], future: asyncio.Future[Any], ports: Sequence[PortId]) -> None:
+    def __init__(
+        self,
+        run: Callable[[Snapshot], Any],
+        future: asyncio.Future[Any],
+        ports: Sequence[PortId] = (),
+        asked: Question | None = None,
+    ) -> None:
+        """`asked`: its answer is all that is wanted, and nothing is run."""
         self.run = run
         self.ports = ports
+        self.asked = asked
         self.future = future
         self.loop = future.get_loop()
         self.result: Any = None
@@ -83,11 +91,20 @@ class Readers:
 
         `ports` is a hint: the query will ask for these.
         """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._submit(_Query(query, future, ports))
+        return await future
+
+    async def ask(self, asked: Question) -> Answer:
+        """Return what a question finds; as `read`, but in no transaction, and on one way there and back, if it can."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._submit(_Query(_nothing, future, asked=asked))
+        return await future
+
+    def _submit(self, query: _Query) -> None:
         if self._closed:
             raise Transient("the store is closed: the server is stopping", retry_after_s=1.0)
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put(_Query(query, future, ports))
-        return await future
+        self._queue.put(query)
 
     async def close(self) -> None:
         """Answer what was asked, then end the threads. In the loop that reads: nothing comes behind the last word."""
@@ -124,13 +141,21 @@ class Readers:
         """Run the queries of a batch; return the connection for the next, None if it is of no more use."""
         ahead = sorted({id_ for query in batch for id_ in query.ports})[:MAX_BATCH]
         try:
-            asked = [ports_question(self._engine.dialect, ahead)] if ahead else []
-            connection, found = self._begin_read(connection, asked)
+            asked = [query.asked for query in batch if query.asked is not None]
+            one_state = len(asked) < len(batch)
+            if ahead:
+                asked.append(ports_question(self._engine.dialect, ahead))
+            connection, found = self._begin_read(connection, asked, one_state=one_state)
             rows: dict[tuple[sa.Table, Key], Any] = {(t.ports, (id_,)): None for id_ in ahead}
-            rows.update({(t.ports, (id_,)): tuple(row) for answer in found for id_, *row in answer})
+            if ahead:
+                rows.update({(t.ports, (id_,)): tuple(row) for id_, *row in found.pop()})
             snapshot = _SharedSnapshot(connection, self._engine.dialect, rows)
+            answers = iter(found)
             for query in batch:
-                self._run(connection, snapshot, query)
+                if query.asked is not None:
+                    query.result = next(answers)
+                else:
+                    self._run(connection, snapshot, query)
             _settle(batch)
         except self._engine.failures as error:
             if connection is not None:
@@ -152,15 +177,18 @@ class Readers:
             return None
         return connection
 
-    def _begin_read(self, connection: Connection | None, asked: Sequence[Question]) -> tuple[Connection, list[Answer]]:
-        """Begin a transaction, on a new connection if the old one broke since it was last used, and ask."""
+    def _begin_read(
+        self, connection: Connection | None, asked: Sequence[Question], *, one_state: bool
+    ) -> tuple[Connection, list[Answer]]:
+        """Ask, on a new connection if the old one broke since it was last used; in a transaction if more is to see the
+        same state."""
         if connection is not None:
             try:
-                return connection, connection.begin_read(asked)
+                return connection, connection.begin_read(asked) if one_state else connection.ask(asked)
             except self._engine.failures:
                 connection.close()
         connection = self._engine.connect()
-        return connection, connection.begin_read(asked)
+        return connection, connection.begin_read(asked) if one_state else connection.ask(asked)
 
     def _run(self, connection: Connection, snapshot: Snapshot, query: _Query) -> None:
         try:
@@ -173,6 +201,10 @@ class Readers:
             if not isinstance(error, WeftError):
                 log.exception("query_failed", error=repr(error))
             query.error = error
+
+
+def _nothing(snapshot: Snapshot) -> None:
+    del snapshot
 
 
 def _settle(batch: Sequence[_Query]) -> None:

@@ -23,7 +23,7 @@ from weft.store.changes import Change, CompactedError, Kind
 from weft.store.damage import Damage
 from weft.store.engine import Connection, Engine, failures_are_final
 from weft.store.reading import Readers
-from weft.store.snapshot import Snapshot
+from weft.store.snapshot import Snapshot, question
 from weft.store.sqlite import SqliteEngine
 from weft.store.transaction import Transaction
 from weft.store.writer import Work, Writer
@@ -216,10 +216,17 @@ class Store:
         while True:
             await asyncio.sleep(POLL_S)
             try:
-                self._announce(await self.look(lambda snapshot: snapshot.revision()))
+                self._announce(await self._head())
             except Transient as error:
                 log.warning("database_unreachable", error=error.message)
                 await asyncio.sleep(error.retry_after_s)
+
+    async def _head(self) -> Revision:
+        """Return the newest revision that anybody has committed, on one way to a server and back."""
+        if not self._engine.is_remote:
+            return await self.look(lambda snapshot: snapshot.revision())
+        found = await self._readers.ask(question(self._engine.dialect, change_log.HEAD))
+        return Revision(found[0][0] if found else 0)
 
 
 def open_engine(url: str) -> Engine:
