@@ -1,5 +1,6 @@
 """Records: objects of a kind, looked up by owner, name, parent or their one unique key."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from core_world import world
 
 from weft.model.errors import Conflict
-from weft.store import Change, Kind, Op
+from weft.store import Change, Kind, Op, Transaction
 
 
 class Thing(msgspec.Struct, frozen=True):
@@ -48,6 +49,23 @@ async def test_a_key_has_one_record_and_changes_are_logged(tmp_path: Path) -> No
         changes = [change async for batch in _two(w.store.watch(before)) for change in batch]
         assert [(change.id, change.op) for change in changes] == [("a", Op.PUT), ("a", Op.DELETE)]
         assert await w.store.read(lambda s: s.count_records(Kind.NODE)) == 0
+
+
+async def test_what_waits_to_be_written_is_not_read_ahead(tmp_path: Path) -> None:
+    """The writer keeps what it reads: the row from before would be there when its next is in the database."""
+    async with world(tmp_path) as w:
+        network, _ = await w.segment()
+        mine, other, third = [(await w.port(network.id)).port.id for _ in range(3)]
+
+        def look_ahead(tx: Transaction) -> Thing | None:
+            tx.look_ahead([third])
+            return tx.record(Kind.NODE, Thing, third)
+
+        await asyncio.gather(
+            w.store.transact(lambda tx: tx.put_record(Kind.NODE, mine, Thing("new")), ports=(mine, other)),
+            w.store.transact(look_ahead),
+        )
+        assert await w.store.transact(lambda tx: tx.record(Kind.NODE, Thing, mine)) == Thing("new")
 
 
 async def _two(batches: AsyncIterator[tuple[Change, ...]]) -> AsyncIterator[tuple[Change, ...]]:

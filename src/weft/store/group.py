@@ -10,7 +10,7 @@ from weft.store import schema as t
 from weft.store.changes import REVISION, Kind
 from weft.store.engine import Connection, Engine
 from weft.store.ids import Ids
-from weft.store.layers import Key, Layer, Row
+from weft.store.layers import UNKNOWN, Key, Layer, Row
 from weft.store.pools import Pools
 from weft.store.serials import Serials
 from weft.store.snapshot import Snapshot
@@ -106,11 +106,15 @@ class Group:
         if key not in rows and len(self._asked) > 1 and id_ in self._asked:
             if len(rows) + len(self._asked) > MAX_CACHED:
                 rows.clear()
-            unknown = [each for each in self._asked if (t.records, (kind, each)) not in rows]
+            unknown = [each for each in self._asked if self._is_unknown((kind, each))]
             found = self.snapshot().record_rows(kind, unknown)
             for each in unknown:
                 rows[t.records, (kind, each)] = found.get(each)
         return self.row(t.records, (kind, id_), ask)
+
+    def _is_unknown(self, key: Key) -> bool:
+        """Tell whether a record is to be read: not if that was done, nor if the database has not what was written."""
+        return (t.records, key) not in self.kept.rows and self.layer.find(t.records, key) is UNKNOWN
 
     def records_of(self, kind: Kind, parent: str) -> list[bytes] | None:
         """Return the records that belong to a port, read together with the others'; None if it was not read ahead."""
