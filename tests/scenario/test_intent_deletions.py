@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,12 @@ from weft.intent.port_names import Selector, create_or_get, port_by_name
 from weft.intent.ports import PortSpec, delete_port
 from weft.intent.routers import add_interface
 from weft.intent.subnets import delete_subnet
-from weft.intent.workloads import claim, warm
+from weft.intent.workloads import claim, release, warm
 from weft.model.errors import Conflict
 from weft.model.ids import NetworkId, NodeName, PortId
 from weft.model.supply import FloatingIp
-from weft.protocol.workload import WarmOrder, WorkloadClaim
-from weft.store import Kind, PortView, group
+from weft.protocol.workload import WarmOrder, WorkloadClaim, WorkloadRelease
+from weft.store import Kind, PortView, Transaction, group
 from weft.store.check import contradictions
 from weft.store.group import Rows
 from weft.store.sqlite import SqliteConnection
@@ -75,8 +75,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Asked]]:
 
 async def delete_at_once(w: World, ids: Sequence[PortId]) -> None:
     """Delete ports in one group."""
+    await do_at_once(w, {id_: partial(delete_port, port_id=id_) for id_ in ids})
+
+
+async def do_at_once(w: World, each: Mapping[PortId, Callable[[Transaction], object]]) -> None:
+    """Do something with each of some ports, all in one group."""
     go = await hold(w)
-    works = [w.store.transact(partial(delete_port, port_id=id_), ports=(id_,)) for id_ in ids]
+    works = [w.store.transact(work, ports=(id_,)) for id_, work in each.items()]
     waiting = [asyncio.ensure_future(work) for work in works]
     for _ in range(3):  # they are handed over in portions
         await asyncio.sleep(0)
@@ -95,6 +100,29 @@ async def test_many_deletions_ask_no_more_than_few(tmp_path: Path, monkeypatch: 
                 since()
                 await delete_at_once(w, ids)
                 asked.append(since().statements)
+            assert await w.store.read(contradictions) == []
+    assert asked[1] <= asked[0]
+
+
+async def test_containers_that_go_at_once_ask_no_more_than_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    with counted(monkeypatch) as since:
+        async with world(tmp_path) as w:
+            await w.segment("10.0.0.0/24")
+            stay: list[PortId] = []
+            for count in (4, 60):
+                ids = await warmed(w, count)
+                stay += await warmed(w, 1)  # none of the others is the node's last
+                for id_ in ids:
+                    said = WorkloadClaim(port_id=id_, epoch=1, name=f"c/{id_}", holder="h")
+                    await w.store.transact(partial(claim, node=NODE, asked=said, project_id=PROJECT))
+                gone = {id_: WorkloadRelease(port_id=id_, holder="h") for id_ in ids}
+                work = partial(release, node=NODE, project_id=PROJECT)
+                since()
+                await do_at_once(w, {id_: partial(work, asked=each) for id_, each in gone.items()})
+                asked.append(since().statements)
+            assert [view.port.id for view in await w.store.read(lambda snapshot: snapshot.ports())] == stay
+            assert await w.store.read(lambda snapshot: snapshot.count_records(Kind.WORKLOAD_NAME)) == 0
             assert await w.store.read(contradictions) == []
     assert asked[1] <= asked[0]
 

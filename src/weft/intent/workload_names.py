@@ -33,7 +33,9 @@ def workload_by_name(snapshot: Snapshot, project_id: str, name: str) -> PortView
 
 def is_named(snapshot: Snapshot, port: Port) -> bool:
     """Tell whether a port is the one of its name: a container may have one beside that which is kept for its name."""
-    found = snapshot.record(Kind.WORKLOAD_NAME, WorkloadName, _id(port.project_id, port.name)) if port.name else None
+    if not port.name:
+        return False
+    found = snapshot.record(Kind.WORKLOAD_NAME, WorkloadName, _id(port.project_id, port.name), of=port.id)
     return found is not None and found.port_id == port.id
 
 
@@ -50,7 +52,7 @@ def forget_workload(tx: Transaction, view: PortView) -> None:
     if port.device_owner != OWNER or not port.name:
         return
     id_ = _id(port.project_id, port.name)
-    found = tx.record(Kind.WORKLOAD_NAME, WorkloadName, id_)
+    found = tx.record(Kind.WORKLOAD_NAME, WorkloadName, id_, of=port.id)
     if found is not None and found.port_id == port.id:
         tx.delete_record(Kind.WORKLOAD_NAME, id_, project_id=port.project_id)
     if view.life.current is None:

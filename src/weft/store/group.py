@@ -84,8 +84,9 @@ class Group:
         """Rows of ports that were read for several pieces at once, and that nobody has written since."""
         self._asked: dict[PortId, None] = {}
         """The ports that were read so."""
-        self._of_asked: dict[str, dict[str, list[bytes]]] = {}
-        """By kind: the records that belong to these ports, if that was asked, and nobody has written one since."""
+        self._of_asked: dict[str, dict[str, dict[str, tuple[Any, ...]]]] = {}
+        """By kind, port and id: the records that belong to these ports, if that was asked, and nobody has written one
+        since."""
         self._bound: dict[tuple[NodeName, NetworkId], list[tuple[Any, ...]]] = {}
         """Some of the bindings of networks on nodes, until one is written."""
 
@@ -116,13 +117,22 @@ class Group:
         """Tell whether a record is to be read: not if that was done, nor if the database has not what was written."""
         return (t.records, key) not in self.kept.rows and self.layer.find(t.records, key) is UNKNOWN
 
+    def expect(self, kind: Kind, id_: str, parent: str) -> None:
+        """Have a record at hand that may belong to a port, read together with those of the others."""
+        if self._is_unknown((kind, id_)) and (found := self._belonging(kind, parent)) and id_ in found:
+            self.row(t.records, (kind, id_), lambda: found[id_])
+
     def records_of(self, kind: Kind, parent: str) -> list[bytes] | None:
         """Return the records that belong to a port, read together with the others'; None if it was not read ahead."""
+        found = self._belonging(kind, parent)
+        return None if found is None else [body for (body,) in found.values()]
+
+    def _belonging(self, kind: Kind, parent: str) -> dict[str, tuple[Any, ...]] | None:
         if len(self._asked) < 2 or parent not in self._asked:
             return None
         if kind not in self._of_asked:
             self._of_asked[kind] = self.snapshot().record_rows_of(kind, list(self._asked))
-        return self._of_asked[kind].get(parent, [])
+        return self._of_asked[kind].get(parent, {})
 
     def bound(
         self, node: NodeName, network_id: NetworkId, ask: Callable[[], list[tuple[Any, ...]]]

@@ -161,6 +161,12 @@ class Piece(Snapshot):
             return self._group.row(table, key, lambda: ask(table, *key))
         return ask(table, *key)
 
+    def record(self, kind: Kind, type_: type[T], id_: str, *, of: str | None = None) -> T | None:
+        """Return a record of a kind."""
+        if of is not None:
+            self._group.expect(kind, id_, of)
+        return super().record(kind, type_, id_)
+
     def records_of(self, kind: Kind, type_: type[T], parent: str) -> list[T]:
         """Return the records of a kind that belong to an object."""
         waiting = kind in self._layer.kinds or kind in self._group.layer.kinds

@@ -256,8 +256,12 @@ class Snapshot:
         """Return how many ports of each network there are in each state."""
         return {(NetworkId(row[0]), row[1]): row[2] for row in self.run(_NETWORK_STATE_COUNTS)}
 
-    def record(self, kind: Kind, type_: type[T], id_: str) -> T | None:
-        """Return a record of a kind, as the value that was put."""
+    def record(self, kind: Kind, type_: type[T], id_: str, *, of: str | None = None) -> T | None:
+        """Return a record of a kind, as the value that was put.
+
+        `of` is a hint: to which object it belongs, if it is there; of many objects at once, a group asks once.
+        """
+        del of
         row = self.row(t.records, kind, id_)
         return None if row is None else decode(type_, row[0])
 
@@ -289,16 +293,16 @@ class Snapshot:
         """Return what `row` gives of records, those that there are."""
         found: dict[str, tuple[Any, ...]] = {}
         for part in _parts(ids):
-            for id_, *row in self.run(_record_rows("id", len(part)), kind=kind, **numbered(part, "id")):
+            for id_, _, *row in self.run(_record_rows("id", len(part)), kind=kind, **numbered(part, "id")):
                 found[id_] = tuple(row)
         return found
 
-    def record_rows_of(self, kind: Kind, parents: Sequence[str]) -> dict[str, list[bytes]]:
-        """Return the bodies of the records that belong to objects, by object, those that there are."""
-        found: dict[str, list[bytes]] = {}
+    def record_rows_of(self, kind: Kind, parents: Sequence[str]) -> dict[str, dict[str, tuple[Any, ...]]]:
+        """Return what `row` gives of the records that belong to objects, by object and id, those that there are."""
+        found: dict[str, dict[str, tuple[Any, ...]]] = {}
         for part in _parts(parents):
-            for parent, body in self.run(_record_rows("parent", len(part)), kind=kind, **numbered(part, "id")):
-                found.setdefault(parent, []).append(body)
+            for id_, parent, *row in self.run(_record_rows("parent", len(part)), kind=kind, **numbered(part, "id")):
+                found.setdefault(parent, {})[id_] = tuple(row)
         return found
 
     def records_below(self, kind: Kind, type_: type[T], *, name: str, limit: int) -> list[T]:
@@ -419,9 +423,9 @@ def _records_by(given: frozenset[str], keys: int = 0, *, count: bool = False) ->
 @lru_cache(maxsize=512)
 def _record_rows(column: str, keys: int) -> sa.Select[Any]:
     """Return the statement that reads a kind's records by so many values of a column, ordered by id."""
-    key = t.records.c[column]
-    statement = sa.select(key, t.records.c.body).where(t.records.c.kind == sa.bindparam("kind"))
-    return statement.where(key.in_([sa.bindparam(f"id{at}") for at in range(keys)])).order_by(t.records.c.id)
+    statement = sa.select(t.records.c.id, t.records.c.parent, t.records.c.body)
+    key = t.records.c[column].in_([sa.bindparam(f"id{at}") for at in range(keys)])
+    return statement.where(t.records.c.kind == sa.bindparam("kind"), key).order_by(t.records.c.id)
 
 
 @lru_cache(maxsize=64)
