@@ -70,7 +70,7 @@ async def test_every_attribute_filters(server: ApiServer, collection: str) -> No
     objects = (await server.call("GET", f"/v2.0/{collection}", status=200))[collection]
     assert len(objects) == 2
     for name, attribute in TABLES[collection].items():
-        if not attribute.filters or name in {"fixed_ips", "tags", "network_labels"}:
+        if not (attribute.filters and attribute.matched) or name in {"fixed_ips", "tags", "network_labels"}:
             continue
         for each in objects:
             value = each[name]
@@ -84,6 +84,23 @@ async def test_every_attribute_filters(server: ApiServer, collection: str) -> No
         assert len(found[collection]) == 2
         nothing = await server.call("GET", f"/v2.0/{collection}", params={"name": "nosuch"}, status=200)
         assert nothing == {collection: []}
+
+
+async def test_yes_and_no_may_be_written_in_any_way(server: ApiServer) -> None:
+    await server.make_network("10.1.0.0/24", **{"router:external": True})
+    await server.make_network("10.2.0.0/24")
+    for collection, name, counts in (
+        ("subnets", "router:external", (1, 1)),
+        ("networks", "router:external", (1, 1)),
+        ("security-groups", "shared", (0, 1)),
+        ("security-group-rules", "belongs_to_default_sg", (4, 0)),
+        ("agents", "alive", (0, 0)),
+    ):
+        for words, count in zip((("True", "true", "1"), ("False", "false", "0")), counts, strict=True):
+            for word in words:
+                found = await server.call("GET", f"/v2.0/{collection}?{name}={word}", status=200)
+                assert len(found[collection.replace("-", "_")]) == count, (collection, word)
+        await server.call("GET", f"/v2.0/{collection}?{name}=maybe", status=400)
 
 
 @pytest.mark.parametrize("collection", TABLES)

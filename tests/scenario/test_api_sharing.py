@@ -33,6 +33,14 @@ async def test_a_network_is_shared_with_one_project(api: Projects) -> None:
         *("id", "project_id", "tenant_id", "object_type", "object_id", "action", "target_tenant"),
     }
     assert await networks(api, BLUE) == ["n"]
+    # As Neutron has it, a network is shared for whom it is: Nova looks for the networks of a project so.
+    for who, project_has_it in ((BLUE, True), (RED, False), (ADMIN, False)):
+        assert (await api.get(who, f"networks/{network}"))["shared"] is project_has_it
+        for wanted, word in ((True, "true"), (False, "False")):
+            for collection in ("networks?id", "subnets?network_id"):
+                found = await api.get(who, f"{collection}={network}&shared={word}")
+                assert len(found) == (wanted is project_has_it), (who, collection, word)
+    assert (await api.refused(BLUE, "GET", "subnets?shared=maybe"))[:2] == (400, "HTTPBadRequest")
     port = await api.create(BLUE, "port", network_id=network)
     assert (await api.refused(BLUE, "PUT", f"networks/{network}", {"network": {"name": "x"}}))[0] == 403
     assert (await api.refused(RED, "DELETE", f"{POLICIES}/{made['id']}"))[:2] == (409, "RbacPolicyInUse")

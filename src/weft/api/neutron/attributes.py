@@ -34,6 +34,10 @@ class Attribute:
     required: bool = False
     filters: bool = True
     """May stand in a list's query."""
+    filter_as: Converter | None = None
+    """Converts a filter's value of what requests cannot give."""
+    matched: bool = True
+    """Whether a filter's values are compared with what is shown; if not, the resource's `select` heeds them."""
     sorts: bool = True
     shown_to: Level = Level.PROJECT
     set_by: Level | Callable[[object], Level] = Level.PROJECT
@@ -42,9 +46,11 @@ class Attribute:
     """What anybody may give at creation, because it is had anyway."""
 
 
-def shown(*, filters: bool = False, sorts: bool = False, to: Level = Level.PROJECT) -> Attribute:
+def shown(
+    *, filters: bool = False, sorts: bool = False, to: Level = Level.PROJECT, filter_as: Converter | None = None
+) -> Attribute:
     """Return an attribute that is shown and never given."""
-    return Attribute(filters=filters, sorts=sorts, shown_to=to)
+    return Attribute(filters=filters or filter_as is not None, sorts=sorts, shown_to=to, filter_as=filter_as)
 
 
 def owned_attributes() -> dict[str, Attribute]:

@@ -100,7 +100,8 @@ def _limit(text: str) -> int | None:
 
 def matcher(table: Mapping[str, Attribute], query: ListQuery) -> Matcher:
     """Return what tells whether a rendered object passes all filters of `query`."""
-    tests = [_test(table, name, values) for name, values in query.filters.items()]
+    compared = [(name, values) for name, values in query.filters.items() if name in _TAGS or table[name].matched]
+    tests = [_test(table, name, values) for name, values in compared]
     return lambda found: all(test(found) for test in tests)
 
 
@@ -111,18 +112,19 @@ def _test(table: Mapping[str, Attribute], name: str, values: tuple[str, ...]) ->
         return lambda found: compare(wanted_tags, set(_listed(found["tags"])))
     if name == "fixed_ips":
         return _fixed_ips_test(values)
-    wanted = frozenset(_wanted(name, table[name], value) for value in values)
+    wanted = frozenset(filter_value(name, table[name], value) for value in values)
     return lambda found: not wanted.isdisjoint(_texts(found.get(name)))
 
 
-def _wanted(name: str, attribute: Attribute, text: str) -> str:
+def filter_value(name: str, attribute: Attribute, text: str) -> str:
     """Return a filter's value in the form in which the rendered attribute has it."""
-    if attribute.convert is None or not text:
+    convert = attribute.convert or attribute.filter_as
+    if convert is None or not text:
         return text
     try:
-        return _texts(attribute.convert(text))[0]
+        return _texts(convert(text))[0]
     except Refused as refused:
-        if attribute.convert is boolean:
+        if convert is boolean:
             raise invalid_input(name, str(refused)) from None
         return text  # no object has such a value: the list is empty, as Neutron's is
 

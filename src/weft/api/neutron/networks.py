@@ -20,7 +20,7 @@ from weft.api.neutron.selector import LABELS
 from weft.api.neutron.values import Converter, boolean, integer, one_of, only, or_none, string, strings
 from weft.intent.address_scopes import scopes_of
 from weft.intent.networks import NetworkChanges, NetworkSpec, create_network, delete_network, update_network
-from weft.intent.visibility import network_visible
+from weft.intent.visibility import network_sharing, network_visible
 from weft.model.ids import NetworkId
 from weft.model.intent import Network, NetworkType
 from weft.store import Snapshot, Transaction
@@ -110,23 +110,25 @@ def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Network]:
     return snapshot.networks()
 
 
-def renderer(snapshot: Snapshot) -> Callable[[Network], Rendered]:
-    """Return what shows networks of a snapshot."""
+def renderer(snapshot: Snapshot, project: str | None = None) -> Callable[[Network], Rendered]:
+    """Return what shows networks of a snapshot, to a project or (None) to nobody in particular."""
+    is_shared = network_sharing(snapshot, project)
 
     def shown_network(network: Network) -> Rendered:
         subnets = snapshot.subnets(network.id)
-        return render(network, [subnet.id for subnet in subnets], scopes_of(snapshot, subnets))
+        scopes = scopes_of(snapshot, subnets)
+        return render(network, [subnet.id for subnet in subnets], scopes, shared=is_shared(network))
 
     return shown_network
 
 
-def render(network: Network, subnet_ids: list[str], scopes: Mapping[int, str]) -> Rendered:
+def render(network: Network, subnet_ids: list[str], scopes: Mapping[int, str], *, shared: bool) -> Rendered:
     """Return a network as Neutron shows it; `scopes` are its subnets' address scopes by IP version."""
     return {
         **render_owned(network),
         "admin_state_up": network.admin_state_up,
         "status": "ACTIVE",
-        "shared": network.shared,
+        "shared": shared,
         # Neutron has none: a network without labels looks as one of Neutron's does.
         **({"labels": network.labels} if network.labels else {}),
         "subnets": subnet_ids,
@@ -155,6 +157,7 @@ NETWORKS = Resource(
     find=lambda snapshot, id_: snapshot.network(NetworkId(id_)),
     select=_select,
     renderer=renderer,
+    renderer_for=renderer,
     owned=lambda row: row,
     create=_create,
     update=_update,

@@ -72,7 +72,7 @@ class View(Generic[T]):
         self._resource = resource
         self._snapshot = snapshot
         self._acting = acting
-        self._render = resource.renderer(snapshot)
+        self._render = resource.shown_to(snapshot, acting.project)
         self._networks: dict[NetworkId, Network | None] = {}
         level = acting.level(in_own_network=False)
         self._hidden = () if level is Level.ADMINISTRATOR else hidden_below(resource.attributes, level)

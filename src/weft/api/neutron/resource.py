@@ -58,6 +58,8 @@ class Resource(Generic[T]):
     select: Callable[[Snapshot, ListQuery], Iterable[T]]
     """Returns every row that may pass the query's filters, and perhaps others; see `paged`."""
     renderer: Callable[[Snapshot], Callable[[T], Rendered]]
+    renderer_for: Callable[[Snapshot, str], Callable[[T], Rendered]] | None = None
+    """Returns what shows rows to one project, where each project is shown something else."""
     owned: Callable[[T], OwnedRow]
     """Returns the part of a row that all resources have."""
     create: Callable[[Transaction, Values, str], T]
@@ -93,6 +95,10 @@ class Resource(Generic[T]):
         if self.create_several is not None:
             return self.create_several(tx, asked, project)
         return [self.create(tx, values, project) for values in asked]
+
+    def shown_to(self, snapshot: Snapshot, project: str) -> Callable[[T], Rendered]:
+        """Return what shows rows to those who act for a project."""
+        return self.renderer(snapshot) if self.renderer_for is None else self.renderer_for(snapshot, project)
 
     def get(self, snapshot: Snapshot, id_: str) -> T:
         """Return the row of an id; raise NotFound in Neutron's words."""

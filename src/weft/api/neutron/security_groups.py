@@ -30,7 +30,7 @@ from weft.store.changes import Kind
 ATTRIBUTES = {
     **owned_attributes(),
     "security_group_rules": shown(),
-    "shared": shown(filters=True),
+    "shared": shown(filter_as=boolean),
     "stateful": Attribute(boolean, put=True, sorts=False),
     "tags": Attribute(strings(255), sorts=False),
 }

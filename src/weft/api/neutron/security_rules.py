@@ -8,7 +8,7 @@ from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.policy import missing
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned
-from weft.api.neutron.values import Refused, identifier, integer, one_of, only, or_none, string
+from weft.api.neutron.values import Refused, boolean, identifier, integer, one_of, only, or_none, string
 from weft.intent.rbac import shared_with
 from weft.intent.security_groups import group_of
 from weft.intent.security_rules import (
@@ -71,7 +71,7 @@ def prefix(value: object) -> str | None:
 ATTRIBUTES = {
     **{name: _OWNED[name] for name in ("id", "project_id", "tenant_id", "revision_number", "created_at", "updated_at")},
     "description": Attribute(or_none(string(255)), put=True, sorts=False),
-    "belongs_to_default_sg": shown(filters=True),
+    "belongs_to_default_sg": shown(filter_as=boolean),
     "direction": Attribute(direction, required=True),
     "ethertype": Attribute(ethertype),
     "normalized_cidr": shown(filters=True, sorts=True),

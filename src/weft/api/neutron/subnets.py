@@ -10,8 +10,9 @@ from weft.api.neutron.attributes import (
     bad_request,
     owned_attributes,
     project_of,
+    shown,
 )
-from weft.api.neutron.listing import ListQuery, Rendered
+from weft.api.neutron.listing import ListQuery, Rendered, filter_value
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned, rows_of
 from weft.api.neutron.subnet_pools import check_pool_named
@@ -31,11 +32,14 @@ from weft.api.neutron.values import (
 from weft.intent.subnet_cuts import cut
 from weft.intent.subnet_pools import LONGEST, default_pool
 from weft.intent.subnets import SubnetChanges, SubnetSpec, create_subnet, delete_subnet, update_subnet
-from weft.intent.visibility import network_visible
+from weft.intent.visibility import network_sharing, network_visible
 from weft.model.errors import Invalid
 from weft.model.ids import NetworkId, SubnetId
 from weft.model.intent import Ipv6Mode, Subnet
 from weft.store import Snapshot, Transaction
+
+SHARED = Attribute(sorts=False, filter_as=boolean, matched=False)
+"""Whether its network is: subnets are looked for by it, and do not show it."""
 
 ATTRIBUTES = {
     **owned_attributes(),
@@ -49,7 +53,8 @@ ATTRIBUTES = {
     "host_routes": Attribute(host_routes, put=True, filters=False, sorts=False),
     "ipv6_address_mode": Attribute(or_none(one_of(*(mode.value for mode in Ipv6Mode)))),
     "ipv6_ra_mode": Attribute(or_none(one_of(*(mode.value for mode in Ipv6Mode)))),
-    "router:external": Attribute(filters=True, sorts=False),
+    "router:external": shown(filter_as=boolean),
+    "shared": SHARED,
     "segment_id": Attribute(only(None), put=True, shown_to=Level.ADMINISTRATOR, set_by=Level.ADMINISTRATOR),
     "service_types": Attribute(only([]), put=True, filters=False, sorts=False, set_by=Level.ADMINISTRATOR, default=[]),
     "prefixlen": Attribute(or_none(integer(0, LONGEST[6])), filters=False, sorts=False),
@@ -109,6 +114,21 @@ def _modes(values: Values) -> Values:
 
 
 def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Subnet]:
+    found = _named(snapshot, query)
+    if (values := query.filters.get("shared")) is None:
+        return found
+    wanted = {filter_value("shared", SHARED, value) for value in values}
+    is_shared = network_sharing(snapshot, query.seen_by)
+
+    @cache
+    def of_shared(network_id: NetworkId) -> bool:
+        network = snapshot.network(network_id)
+        return network is not None and is_shared(network)
+
+    return [subnet for subnet in found if str(of_shared(subnet.network_id)) in wanted]
+
+
+def _named(snapshot: Snapshot, query: ListQuery) -> Iterable[Subnet]:
     if (ids := query.filters.get("id")) is not None:
         return rows_of(lambda id_: snapshot.subnet(SubnetId(id_)), ids)
     networks = query.filters.get("network_id")
