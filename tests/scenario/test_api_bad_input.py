@@ -123,6 +123,27 @@ REFUSED = [
         {"subnet": {"network_id": NETWORK, "ip_version": 6, "cidr": "10.0.0.0/24"}},
         "cidr '10.0.0.0/24' does not match the ip_version '6'",
     ),
+    ("POST", "/v2.0/ports", {"port": {"network_id": NETWORK, "fixed_ips": None}}, "Invalid data format for fixed IP"),
+    (
+        "POST",
+        "/v2.0/subnets",
+        {
+            "subnet": {
+                "network_id": NETWORK,
+                "ip_version": 4,
+                "cidr": "10.0.0.0/24",
+                "host_routes": [{"destination": "10.9.0.0/16", "nexthop": "10.0.0.9"}] * 2,
+            }
+        },
+        "Duplicate hostroute",
+    ),
+    ("POST", "/v2.0/subnetpools", {"subnetpool": {"prefixes": ["10.0.0.0/8"]}}, "Required attribute 'name' not"),
+    (
+        "POST",
+        "/v2.0/subnetpools",
+        {"subnetpool": {"name": " ", "prefixes": ["10.0.0.0/8"]}},
+        "Blank strings are not permitted",
+    ),
     (
         "POST",
         "/v2.0/subnets",

@@ -204,6 +204,7 @@ async def test_what_a_floating_ip_cannot_be_is_refused(api: Projects) -> None:
     _, _, network = await inside(api, external)
     lone, _ = await api.network(RED, "10.62.0.0/24")
     six = (await api.create(ADMIN, "network", **{"router:external": True}))["id"]
+    sixth = await api.create(ADMIN, "subnet", network_id=external, cidr="2001:db8:ee::/64", ip_version=6)
     port = (await api.create(RED, "port", network_id=network))["id"]
     alone = (await api.create(RED, "port", network_id=lone))["id"]
     blue, _ = await api.network(BLUE)
@@ -213,6 +214,9 @@ async def test_what_a_floating_ip_cannot_be_is_refused(api: Projects) -> None:
         (blue, {}, (404, "NetworkNotFound")),
         (NOWHERE, {}, (404, "NetworkNotFound")),
         (six, {}, (400, "BadRequest")),
+        (external, {"subnet_id": sixth["id"]}, (400, "BadRequest")),
+        (external, {"dns_name": "no name"}, (400, "HTTPBadRequest")),
+        (external, {"dns_domain": "no.full.stop"}, (400, "HTTPBadRequest")),
         (external, {"port_id": NOWHERE}, (404, "PortNotFound")),
         (external, {"port_id": theirs}, (404, "PortNotFound")),
         (external, {"port_id": alone}, (404, "ExternalGatewayForFloatingIPNotFound")),

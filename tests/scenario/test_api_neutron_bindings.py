@@ -140,6 +140,22 @@ async def test_bindings_are_listed_by_attribute(server: ApiServer) -> None:
     await server.call("GET", f"{bindings}?nosuch=1", status=400)
 
 
+async def test_bindings_are_sorted_and_paged(server: ApiServer) -> None:
+    port = await instance(server)
+    bindings = f"/v2.0/ports/{port}/bindings"
+    await server.call("POST", bindings, {"binding": {"host": "node3"}}, status=201)
+    await server.call("POST", bindings, {"binding": {"host": "node2"}}, status=201)
+    found = await server.call("GET", f"{bindings}?sort_key=host&sort_dir=desc&fields=host", status=200)
+    assert [each["host"] for each in found["bindings"]] == ["node3", "node2", "node1"]
+    seen, path = [], f"{bindings}?sort_key=host&sort_dir=desc&limit=2"
+    while path:
+        page = await server.call("GET", path, status=200)
+        seen += [(each["host"], "id" in each) for each in page["bindings"]]
+        links = {link["rel"]: link["href"] for link in page.get("bindings_links", [])}
+        path = links.get("next", "")
+    assert seen == [("node3", False), ("node2", False), ("node1", False)]
+
+
 async def test_what_is_wrong_with_a_binding_is_said_in_neutrons_words(server: ApiServer) -> None:
     port = await instance(server)
     bindings = f"ports/{port}/bindings"

@@ -73,6 +73,10 @@ async def test_a_pair_has_the_ports_mac_unless_it_names_one(server: ApiServer) -
             [{"ip_address": f"10.0.0.{n}"} for n in range(11)],
             "AllowedAddressPairExhausted: The number of allowed address pair exceeds the maximum 10.",
         ),
+        *(
+            ([{"ip_address": each}], f"HTTPBadRequest: Invalid input for allowed_address_pairs. Reason: '{each}' is")
+            for each in ("224.0.0.18", "239.0.0.0/8", "ff02::1")
+        ),
     ],
 )
 async def test_pairs_that_cannot_be_are_refused(server: ApiServer, pairs: list[object], message: str) -> None:

@@ -15,7 +15,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Projects]:
 
 
 async def pool_of(api: Projects, who: str = RED, **attributes: object) -> dict[str, Any]:
-    return await api.create(who, "subnetpool", **({"prefixes": ["10.0.0.0/24"]} | attributes))
+    return await api.create(who, "subnetpool", **({"name": "p", "prefixes": ["10.0.0.0/24"]} | attributes))
 
 
 async def cut(api: Projects, pool: str, who: str = RED, **attributes: object) -> dict[str, Any]:
@@ -102,7 +102,7 @@ async def test_the_default_pool_serves_who_names_none(api: Projects) -> None:
     assert (await api.refused(RED, "POST", "subnets", {"subnet": wish}))[:2] == (404, "NoDefaultSubnetPool")
     pool = (await pool_of(api, ADMIN, shared=True, is_default=True, default_prefixlen=28))["id"]
     assert (await api.create(RED, "subnet", **wish))["subnetpool_id"] == pool
-    second = {"subnetpool": {"prefixes": ["10.9.0.0/24"], "is_default": True}}
+    second = {"subnetpool": {"name": "second", "prefixes": ["10.9.0.0/24"], "is_default": True}}
     assert (await api.refused(ADMIN, "POST", "subnetpools", second))[0] == 400
     assert (await api.refused(RED, "POST", "subnetpools", second))[0] == 403
 
@@ -141,7 +141,7 @@ async def test_the_prefixes_of_a_pool_are_merged_and_only_grow(api: Projects) ->
     ],
 )
 async def test_lengths_that_do_not_go_together_are_refused(api: Projects, lengths: dict[str, int]) -> None:
-    body = {"subnetpool": {"prefixes": ["10.0.0.0/16"], **lengths}}
+    body = {"subnetpool": {"name": "p", "prefixes": ["10.0.0.0/16"], **lengths}}
     assert (await api.refused(RED, "POST", "subnetpools", body))[:2] == (400, "IllegalSubnetPoolPrefixBounds")
 
 
@@ -150,7 +150,7 @@ async def test_the_pools_of_a_scope_do_not_overlap(api: Projects) -> None:
     shown = {"project_id": "red", "tenant_id": "red", "name": "as", "shared": False, "ip_version": 4}
     assert scope == shown | {"id": scope["id"]}
     pool = await pool_of(api, address_scope_id=scope["id"])
-    body = {"prefixes": ["10.0.0.128/25"], "address_scope_id": scope["id"]}
+    body = {"name": "other", "prefixes": ["10.0.0.128/25"], "address_scope_id": scope["id"]}
     found = await api.refused(RED, "POST", "subnetpools", {"subnetpool": body})
     assert found[:2] == (409, "AddressScopePrefixConflict")
     six = body | {"prefixes": ["2001:db8::/48"]}

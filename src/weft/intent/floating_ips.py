@@ -113,6 +113,8 @@ def _holder(tx: Transaction, id_: str, spec: FloatingIpSpec) -> Port:
         raise _bad(f"Network {spec.network_id} does not contain any IPv4 subnet")
     if spec.address is not None and spec.address.version != 4:
         raise _bad(f"Floating IP address {spec.address} is not an IPv4 address")
+    if any(subnet.id == spec.subnet_id and subnet.cidr.version != 4 for subnet in tx.subnets(spec.network_id)):
+        raise _bad(f"Subnet {spec.subnet_id} is not an IPv4 subnet")
     wanted = [FixedIpSpec(subnet_id=spec.subnet_id, address=spec.address)]
     if spec.address is None and spec.subnet_id is None:
         wanted = [FixedIpSpec(subnet_id=subnet.id) for subnet in subnets]

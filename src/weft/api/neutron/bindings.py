@@ -10,7 +10,7 @@ from weft.api.access import Access
 from weft.api.answers import JsonAnswer, no_content, read_json
 from weft.api.idempotency import once
 from weft.api.neutron.attributes import Attribute, Level, bad_request, check_create, check_update, shown
-from weft.api.neutron.listing import Rendered, matcher, parse_query, with_fields
+from weft.api.neutron.listing import Rendered, marker_among, matcher, page_links, page_of, parse_query, with_fields
 from weft.api.neutron.policy import Acting, View, acting_in, denied
 from weft.api.neutron.ports import PORTS
 from weft.api.neutron.values import dictionary, one_of, oneline
@@ -71,13 +71,19 @@ class BindingPages:
         ]
 
     async def index(self, request: Request) -> Response:
-        """Answer a port's bindings, the active one first."""
+        """Answer a port's bindings, the active one first unless the query has another order, or pages."""
         acting = self._acting(request, "get")
         query = parse_query(ATTRIBUTES, request.query_params.multi_items())
         matches = matcher(ATTRIBUTES, query)
         view = await self._store.read(lambda snapshot: _port(snapshot, acting, request))
         found = [each for each in map(render, bindings_of(view)) if matches(each)]
-        return JsonAnswer({"bindings": [with_fields(each, query.fields) for each in found]})
+        if query.order or query.limit is not None:
+            named = [{**each, "id": each["host"]} for each in found]
+            found = page_of(named, query, marker_among(named, query))
+        body: dict[str, object] = {"bindings": [with_fields(each, query.fields or tuple(ATTRIBUTES)) for each in found]}
+        if links := page_links(request, query, found):
+            body["bindings_links"] = links
+        return JsonAnswer(body)
 
     async def show(self, request: Request) -> Response:
         """Answer a port's binding on a node."""

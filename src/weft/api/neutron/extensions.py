@@ -15,6 +15,12 @@ def _extension(alias: str, name: str, description: str, updated: str) -> tuple[s
 
 EXTENSIONS: Mapping[str, Mapping[str, object]] = dict(
     (
+        _extension(
+            "aap-reject-multicast",
+            "Allowed address pairs reject multicast extension",
+            "Reject multicast addresses in Allowed Address Pairs",
+            "2026-04-01T00:00:00-00:00",
+        ),
         _extension("address-scope", "Address scope", "Address scopes extension.", "2015-07-26T10:00:00-00:00"),
         _extension("agent", "agent", "The agent management extension.", "2013-02-03T10:00:00-00:00"),
         _extension(

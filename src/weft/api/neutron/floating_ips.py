@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from weft.api.neutron.attributes import Attribute, Level, owned_attributes, project_of, shown
 from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.policy import missing
+from weft.api.neutron.port_values import dns_domain, dns_name
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned
-from weft.api.neutron.values import address, identifier, only, or_none, string, strings
+from weft.api.neutron.values import address, identifier, only, or_none, strings
 from weft.intent.floating_ips import (
     FloatingIpChanges,
     FloatingIpSpec,
@@ -32,8 +33,8 @@ def _who_chooses(value: object) -> Level:
 
 ATTRIBUTES = {
     **{name: attribute for name, attribute in _OWNED.items() if name != "name"},
-    "dns_domain": Attribute(string(255), filters=False, sorts=False),
-    "dns_name": Attribute(string(255), filters=False, sorts=False),
+    "dns_domain": Attribute(dns_domain, filters=False, sorts=False),
+    "dns_name": Attribute(dns_name, filters=False, sorts=False),
     "fixed_ip_address": Attribute(or_none(address), put=True),
     "floating_ip_address": Attribute(or_none(address), set_by=_who_chooses),
     "floating_network_id": Attribute(identifier, required=True),

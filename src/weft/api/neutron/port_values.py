@@ -1,6 +1,7 @@
 """Converters of a port's attributes, and the names that its addresses have."""
 
 import re
+from ipaddress import ip_network
 
 from weft.api.neutron.values import (
     MAX_ITEMS,
@@ -33,7 +34,9 @@ _MAY_BE_EMPTY = ("router", "classless-static-route")
 
 
 def fixed_ips(value: object) -> tuple[FixedIpSpec, ...]:
-    """Accept a list of objects with a subnet_id, an ip_address, or both."""
+    """Accept a list of objects with a subnet_id, an ip_address, or both. An empty list is no address."""
+    if value is None:
+        raise Refused(f"Invalid data format for fixed IP: '{value}'")
     found: list[FixedIpSpec] = []
     seen: set[IPAddress] = set()
     for each in items(value):
@@ -61,7 +64,10 @@ def address_pairs(value: object) -> tuple[AddressPairSpec, ...]:
         if "ip_address" not in each:
             raise Refused("AllowedAddressPair must contain ip_address")
         wanted: Mac | None = mac(each["mac_address"]) if each.get("mac_address") is not None else None
-        found.append(AddressPairSpec(address_or_prefix(each["ip_address"]), wanted))
+        sender = address_or_prefix(each["ip_address"])
+        if ip_network(sender).is_multicast:
+            raise Refused(f"'{sender}' is multicast: nobody sends from there")
+        found.append(AddressPairSpec(sender, wanted))
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ from weft.api.neutron.listing import ListQuery, Rendered
 from weft.api.neutron.policy import missing
 from weft.api.neutron.resource import Resource
 from weft.api.neutron.rows import Values, renamed, render_owned
-from weft.api.neutron.values import boolean, cidr, identifier, integer, items, or_none, strings
+from weft.api.neutron.values import boolean, cidr, identifier, integer, items, oneline, or_none, strings
 from weft.intent.address_scopes import scope_of
 from weft.intent.rbac import shared_with
 from weft.intent.subnet_pools import (
@@ -38,6 +38,7 @@ def prefixes(value: object) -> tuple[IPNetwork, ...]:
 
 ATTRIBUTES = {
     **owned_attributes(),
+    "name": Attribute(oneline(255), put=True, required=True),
     "address_scope_id": Attribute(or_none(identifier), put=True),
     "default_prefixlen": Attribute(_LENGTH, put=True),
     "default_quota": Attribute(or_none(integer(0, MAX_QUOTA)), put=True),

@@ -241,11 +241,14 @@ def pools(value: object) -> tuple[AddressRange, ...]:
 
 def host_routes(value: object) -> tuple[HostRoute, ...]:
     """Accept a list of ``{"destination": CIDR, "nexthop": ADDRESS}``."""
-    found = []
+    found: dict[HostRoute, None] = {}
     for each in items(value):
         if not isinstance(each, dict) or each.keys() != {"destination", "nexthop"}:
             raise Refused(f"Invalid data format for hostroute: '{each}'")
-        found.append(HostRoute(cidr(each["destination"]), address(each["nexthop"])))
+        route = HostRoute(cidr(each["destination"]), address(each["nexthop"]))
+        if route in found:
+            raise Refused(f"Duplicate hostroute '{each}'")
+        found[route] = None
     return tuple(found)
 
 
