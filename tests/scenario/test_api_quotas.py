@@ -66,7 +66,7 @@ async def test_an_unknown_resource_is_refused(api: Projects) -> None:
         ("router", "routers", {}),
         ("security_group", "security-groups", {}),
         ("security_group_rule", "security-group-rules", {"direction": "ingress", "protocol": "{}"}),
-        ("subnetpool", "subnetpools", {"prefixes": ["10.{}.0.0/24"], "min_prefixlen": 24}),
+        ("subnetpool", "subnetpools", {"name": "p{}", "prefixes": ["10.{}.0.0/24"], "min_prefixlen": 24}),
         ("rbac_policy", "rbac-policies", {"target_tenant": "p{}"}),
     ],
 )
