@@ -39,9 +39,10 @@ class PostgresServer:
         """Return the URL of a database."""
         return f"postgresql://{USER}@/{database}?host={self._folder}"
 
-    def initialize(self) -> None:
-        """Make the data folder."""
-        self._run(_program("initdb"), "-D", self._data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
+    def initialize(self, *, checksums: bool = False) -> None:
+        """Make the data folder. `checksums`: of its pages, as PostgreSQL 18 has them if it is not told otherwise."""
+        more = ["--data-checksums"] if checksums else []
+        self._run(_program("initdb"), "-D", self._data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", *more)
         lines = [f"{key} = '{value}'" for key, value in SETTINGS.items()]
         with (self._data / "postgresql.conf").open("a") as file:
             file.write("\n".join([*lines, f"unix_socket_directories = '{self._folder}'", ""]))
@@ -63,6 +64,10 @@ class PostgresServer:
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError(f"PostgreSQL does not start:\n{(self._folder / 'log').read_text()[-2000:]}")
             time.sleep(0.05)
+
+    def file(self, name: str) -> Path:
+        """Return a file by its name in the data folder, as pg_relation_filepath has it."""
+        return self._data / name
 
     def create(self, database: str) -> str:
         """Make a database and return its URL."""
@@ -116,14 +121,14 @@ def _lives(pid: int) -> bool:
 
 
 @contextmanager
-def postgres() -> Iterator[PostgresServer]:
-    """Run a new server within the context."""
+def postgres(*, checksums: bool = False) -> Iterator[PostgresServer]:
+    """Run a new server within the context; see PostgresServer.initialize."""
     folder = Path(tempfile.mkdtemp(prefix="weft-postgres-"))
     server = PostgresServer(folder)
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
-        server.initialize()
+        server.initialize(checksums=checksums)
         server.start()
         yield server
     finally:

@@ -11,8 +11,8 @@ _numbers = count(1)
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgresServer]:
-    """A server that lives as long as the tests."""
-    with postgres() as running:
+    """A server that lives as long as the tests, and that notices what a disk has changed."""
+    with postgres(checksums=True) as running:
         yield running
 
 

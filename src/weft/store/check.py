@@ -19,6 +19,7 @@ from weft.store.views import PortView
 
 _INTEGRITY = sa.text("PRAGMA integrity_check")
 _FIRST_DAMAGE = sa.text("PRAGMA quick_check(1)")
+_WHOLE = [sa.text(f"SELECT sum(length({name}::text)) FROM {name}") for name in t.metadata.tables]
 _FIXED_IPS = sa.select(t.fixed_ips.c.network_id, t.fixed_ips.c.address, t.fixed_ips.c.subnet_id, t.fixed_ips.c.port_id)
 _BINDINGS = sa.select(t.bindings.c.port_id, t.bindings.c.epoch, t.bindings.c.node, t.bindings.c.network_id)
 _USAGE = sa.select(t.usage.c.project_id, t.usage.c.kind, t.usage.c.count)
@@ -38,8 +39,11 @@ _SOUND = "ok"
 
 
 def contradictions(snapshot: Snapshot) -> list[str]:
-    """Return everything that is wrong with a database, each with the object it is about; none, if it is sound."""
-    damage = _damage(snapshot) if snapshot.engine == "sqlite" else [_SOUND]
+    """Return everything that is wrong with a database, each with the object it is about; none, if it is sound.
+
+    Raises what the engine does if that says that a row cannot be read.
+    """
+    damage = _damage(snapshot) if snapshot.engine == "sqlite" else _read_all(snapshot)
     if damage != [_SOUND]:
         return [f"the file is damaged: {each}" for each in damage]  # what else would be found means nothing
     ports = snapshot.ports()
@@ -62,6 +66,13 @@ def _damage(snapshot: Snapshot) -> list[str]:
         if rows == [(_SOUND,)]:
             raise
     return [line for row in rows for line in row[0].splitlines()]
+
+
+def _read_all(snapshot: Snapshot) -> list[str]:
+    """Read all values of all rows, so that a server says what it finds wrong with them."""
+    for each in _WHOLE:
+        snapshot.run(each)
+    return [_SOUND]
 
 
 def _lives(ports: list[PortView]) -> Iterator[str]:

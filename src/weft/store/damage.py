@@ -34,7 +34,7 @@ class Damage:
             return None
         with self._lock:
             if not self._reason:
-                self._reason = str(error).strip()
+                self._reason = " ".join(str(error).split())  # PostgreSQL's hints are lines of their own
                 self._engine.remember_damage(self._reason)
                 log.error("database_damaged", database=self._engine.url, reason=self._reason, todo=TODO)
         return self._refusal()

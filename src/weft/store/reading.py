@@ -161,12 +161,22 @@ class Readers:
             if connection is not None:
                 connection.close()
             unreachable = self._damage.told_by(error)
+            if unreachable is not None and len(batch) > 1:
+                return self._answer_apart(batch)
             unreachable = unreachable or Transient(f"the database cannot be read: {error}", retry_after_s=1.0)
             for query in batch:
                 query.error = query.error or unreachable
             _settle(batch)
             return None
         return self._ended(connection)
+
+    def _answer_apart(self, batch: Sequence[_Query]) -> Connection | None:
+        """Run the queries of a batch each alone: that one of them has met damage is nothing to the others."""
+        connection: Connection | None = None
+        for query in batch:
+            query.error = None
+            connection = self._answer(connection, [query])
+        return connection
 
     def _ended(self, connection: Connection) -> Connection | None:
         """End the transaction of a connection; return it if it is of more use."""

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import structlog
 
-from weft.model.errors import Invalid, Transient
+from weft.model.errors import Invalid, Permanent, Transient
 from weft.model.ids import PortId, Revision
 from weft.store import changes as change_log
 from weft.store.changes import Change, CompactedError, Kind
@@ -72,12 +72,14 @@ class Store:
         that another process has open.
         """
         engine = await asyncio.to_thread(open_engine, database) if isinstance(database, str) else database
+        store = cls(engine, clock, random or Dice(secrets.randbits(256)).getrandbits)
         try:
-            with failures_are_final(engine):
-                store = cls(engine, clock, random or Dice(secrets.randbits(256)).getrandbits)
-                store._revision = store._writer.kept.seen = await store.read(lambda snapshot: snapshot.revision())
-        except BaseException:
+            store._revision = store._writer.kept.seen = await store.read(lambda snapshot: snapshot.revision())
+        except BaseException as error:
+            await store._readers.close()
             engine.release()
+            if isinstance(error, Transient):
+                raise Permanent(f"cannot open the database {engine.url}: {error.message}") from error
             raise
         store._writer.start()
         if engine.is_shared:
