@@ -1,5 +1,7 @@
 """Tokens of a real Keystone: who they make of a caller, and that revoked ones are found out."""
 
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -8,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from keystone_process import PASSWORD, Keystone, running_keystone
+from openstack_program import DEADLINE_S, Shell
 
 from weft.api.access import Caller, Role, Unauthenticated, User
 from weft.api.app import Api
@@ -170,3 +173,76 @@ async def test_the_api_lets_in_whom_keystone_knows(cloud: Cloud, tokens: Keyston
         assert await status("GET", "/v1/inventory", ann) == 403
         assert await status("GET", "/v1/inventory", cloud.keystone.admin_token) == 200
     await store.close()
+
+
+SERVER = """
+listen = ["127.0.0.1:0"]
+db = "sqlite:///{folder}/weft.db"
+[keystone]
+auth_url = "{keystone.url}"
+username = "weft"
+secret_file = "{secret}"
+"""
+
+
+@pytest.fixture
+def region(cloud: Cloud, tmp_path: Path) -> Iterator[str]:
+    """A server process that asks Keystone, and the region of Keystone's catalog that it is in."""
+    keystone = cloud.keystone
+    config = tmp_path / "server.toml"
+    config.write_text(SERVER.format(folder=tmp_path, keystone=keystone, secret=cloud.settings.secret_file))
+    with (tmp_path / "server.log").open("w") as log:
+        command = [str(Path(sys.executable).with_name("weft")), "server", "--config", str(config)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    assert process.stdout is not None
+    try:
+        url = next(word for word in process.stdout.readline().split() if word.startswith("http://127.0.0.1:"))
+        headers = {"X-Auth-Token": keystone.admin_token}
+        site = {"sites": [{"name": "s", "fabric": {}}]}
+        httpx.put(f"{url}/v1/inventory", json=site, headers=headers, timeout=DEADLINE_S).raise_for_status()
+        keystone.call("POST", "/regions", {"region": {"id": "two"}})
+        for type_, where in (("identity", keystone.url), ("network", url)):
+            (service,) = keystone.call("GET", f"/services?type={type_}")["services"] or [
+                keystone.call("POST", "/services", {"service": {"type": type_, "name": type_}})["service"]
+            ]
+            for interface in ("public", "admin"):
+                endpoint = {"service_id": service["id"], "interface": interface, "region_id": "two", "url": where}
+                keystone.call("POST", "/endpoints", {"endpoint": endpoint})
+        yield "two"
+    finally:
+        process.kill()
+        process.wait(DEADLINE_S)
+        process.stdout.close()
+
+
+def test_the_openstack_command_logs_in_and_finds_the_server(cloud: Cloud, region: str) -> None:
+    def shell(user: str, password: str, project: str) -> Shell:
+        return Shell(
+            OS_AUTH_URL=cloud.keystone.url,
+            OS_USERNAME=user,
+            OS_PASSWORD=password,
+            OS_PROJECT_NAME=project,
+            OS_USER_DOMAIN_NAME="Default",
+            OS_PROJECT_DOMAIN_NAME="Default",
+            OS_REGION_NAME=region,
+            OS_IDENTITY_API_VERSION="3",
+        )
+
+    admin, ann = shell("admin", PASSWORD, "admin"), shell("ann", "ann", "red")
+    try:
+        admin("quota set red --networks 1 --ports 7")
+        ann("network create n")
+        assert "Quota exceeded" in ann.refused("network create m")
+        limits = {each["Resource"]: each["Limit"] for each in ann("quota show --network")}
+        assert (limits["networks"], limits["ports"], limits["routers"]) == (1, 7, -1)
+        used = {each["Resource"]: each["In Use"] for each in admin("quota show red --network --usage")}
+        assert used["networks"] == 1
+        (listed,) = admin("quota list --network")
+        assert (listed["Project ID"], listed["Networks"]) == (cloud.red, 1)
+        admin("quota delete red --network")
+        ann("network create m")
+        assert [each["Name"] for each in admin(f"network list --project {cloud.red}")] == ["n", "m"]
+        assert "disallowed by policy" in ann.refused("network set m --share")
+    finally:
+        for each in (admin, ann):
+            each.close()

@@ -1,73 +1,20 @@
 """The unmodified `openstack` command line against a server process."""
 
 import json
-import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from openstack_program import DEADLINE_S, Shell
 from openstack_server import ADMIN, MEMBER, openstack_server
-
-HERE = Path(__file__).parent
-DEADLINE_S = 60.0
-"""Only reached by a failing test."""
-
-
-class Shell:
-    """A process that runs `openstack` commands as one user."""
-
-    def __init__(self, url: str, token: str | None = None) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
-        credentials = {"OS_AUTH_TYPE": "none"} if token is None else {"OS_AUTH_TYPE": "admin_token", "OS_TOKEN": token}
-        self.environment = {**kept, **credentials, "OS_ENDPOINT": url}
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "openstack_shell.py")],
-            env=self.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, command: str) -> tuple[int, str, str]:
-        """Run a command and return exit code, output and errors."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write(json.dumps(shlex.split(command)) + "\n")
-        stdin.flush()
-        code, out, err = json.loads(stdout.readline())
-        return code, out, err
-
-    def __call__(self, command: str) -> Any:
-        """Run a command that succeeds, and return what it says, as JSON if it is that."""
-        shows = any(word in shlex.split(command) for word in ("create", "show", "list"))
-        code, out, err = self.run(f"{command} -f json" if shows else command)
-        assert code == 0, (command, out, err)
-        return json.loads(out) if shows else out
-
-    def refused(self, command: str) -> str:
-        """Run a command that fails, and return why."""
-        code, out, err = self.run(command)
-        assert code != 0, (command, out)
-        return err
-
-    def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.wait(DEADLINE_S)
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
 
 
 @pytest.fixture(scope="module")
 def openstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     with openstack_server(tmp_path_factory.mktemp("server")) as url:
-        shell = Shell(url)
+        shell = Shell(OS_AUTH_TYPE="none", OS_ENDPOINT=url)
         yield shell
         shell.close()
 
@@ -197,7 +144,9 @@ def test_availability_agents_and_zones(openstack: Shell, network: str) -> None:
 
 def test_a_token_says_who_asks(tmp_path: Path) -> None:
     with openstack_server(tmp_path, tokens=True) as url:
-        admin, member = Shell(url, ADMIN), Shell(url, MEMBER)
+        admin, member = (
+            Shell(OS_AUTH_TYPE="admin_token", OS_TOKEN=token, OS_ENDPOINT=url) for token in (ADMIN, MEMBER)
+        )
         admin("network create hidden")
         member("network create own")
         assert [each["Name"] for each in member("network list")] == ["own"]
