@@ -1,11 +1,13 @@
-"""Two server processes on one PostgreSQL: whatever is asked of both, and whichever of them dies."""
+"""Several server processes on one PostgreSQL: whatever is asked of both, and whichever of them dies."""
 
 import asyncio
 import json
+import os
+import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ from core_world import PROJECT
 from test_postgresql import world
 from weft_process import DEADLINE_S, WeftProcess, put_inventory, segment
 
-from weft.controller.controllers import WHAT
-from weft.controller.leadership import LEASE_S, MARGIN_S, Lease, lease_of
+from weft.controller.controllers import FABRIC
+from weft.controller.election import LEASE_S, MARGIN_S, RENEW_S, SETTLE_S, Lease
+from weft.controller.leadership import standing_of
 from weft.intent.ports import PortSpec, create_port
 from weft.store import PortView, Store, Transaction, postgresql
 from weft.store.check import contradictions
@@ -32,7 +35,7 @@ SLOW_S = 2.0
 
 
 class Pair:
-    """Two servers, clients of them, and a store on their database."""
+    """Two servers or three, clients of them, and a store on their database."""
 
     def __init__(self, servers: list[WeftProcess], clients: list[httpx.AsyncClient], store: Store) -> None:
         self.servers = servers
@@ -47,18 +50,36 @@ class Pair:
         found: list[dict[str, Any]] = (await self.clients[at].get("/v2.0/ports", params=query)).json()["ports"]
         return found
 
-    async def lease(self) -> Lease:
+    async def leases(self) -> dict[str, Lease]:
+        """Return by which leases the shards are led, once all of them are."""
         async with asyncio.timeout(DEADLINE_S):
             while True:
-                found = await self.store.read(lambda snapshot: lease_of(snapshot, WHAT))
-                if found is not None:
-                    return found
+                standing = await self.store.read(standing_of)
+                led = {shard: standing.leader_of(shard, time.time()) for shard in standing.shards()}
+                if led and all(led.values()):
+                    return {shard: lease for shard, lease in led.items() if lease is not None}
                 await asyncio.sleep(0.05)
+
+    async def spread(self, *numbers: int) -> dict[str, Lease]:
+        """Return the leases once so many shards are led by each server, the fewest first."""
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                leases = await self.leases()
+                led = Counter(self.leads_by(lease) for lease in leases.values())
+                if sorted(led[at] for at in range(len(self.servers))) == list(numbers):
+                    return leases
+                await asyncio.sleep(0.05)
+
+    def leads_by(self, lease: Lease) -> int:
+        """Return which server has a lease."""
+        return next(at for at, server in enumerate(self.servers) if server.runs and f"/{server.pid}/" in lease.holder)
 
 
 @asynccontextmanager
-async def running_pair(url: str, folder: Path) -> AsyncIterator[Pair]:
-    servers = [WeftProcess(url, folder, name) for name in ("one", "two")]
+async def running(url: str, folder: Path, *names: str, clusters: Sequence[str] = ()) -> AsyncIterator["Pair"]:
+    """Run servers; each may lead the shards of these clusters, which are never asked, as nothing is held for them."""
+    settings = [f"--kubernetes={cluster}={_kubeconfig(folder)}" for cluster in clusters]
+    servers = [WeftProcess(url, folder, name, settings=settings) for name in names]
     async with AsyncExitStack() as stack:
         for server in servers:
             stack.callback(server.end)
@@ -70,9 +91,24 @@ async def running_pair(url: str, folder: Path) -> AsyncIterator[Pair]:
         yield Pair(servers, clients, store)
 
 
+def _kubeconfig(folder: Path) -> Path:
+    path = folder / "kubeconfig"
+    path.write_text(
+        json.dumps(
+            {
+                "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "users": [{"name": "u", "user": {}}],
+                "current-context": "c",
+            }
+        )
+    )
+    return path
+
+
 @pytest.fixture
 async def pair(url: str, tmp_path: Path) -> AsyncIterator[Pair]:
-    async with running_pair(url, tmp_path) as pair:
+    async with running(url, tmp_path, "one", "two") as pair:
         yield pair
 
 
@@ -134,19 +170,28 @@ async def test_what_one_writes_the_other_tells_its_node(pair: Pair) -> None:
             assert time.monotonic() - asked < SLOW_S
 
 
-async def test_the_other_leads_when_the_leader_is_killed_and_answers_meanwhile(pair: Pair) -> None:
+async def test_the_shards_of_two_are_spread_and_the_other_leads_all_when_one_is_killed(pair: Pair) -> None:
     network = await segment(pair.clients[0], "10.0.0.0/20")
-    before = await pair.lease()
-    leader = next(at for at in (0, 1) if f"/{pair.servers[at].pid}/" in before.holder)
+    began = time.monotonic()
+    before = await pair.spread(1, 1)
+    assert time.monotonic() - began < SETTLE_S + 3 * RENEW_S + SLOW_S
+    leader = pair.leads_by(before[FABRIC])
     other = 1 - leader
-    assert len(pair.servers[leader].events("leads")) == 1
-    assert pair.servers[other].events("leads") == []
+    assert (await pair.clients[leader].get("/v1/fabric/plan")).status_code == 200
+    refused = await pair.clients[other].get("/v1/fabric/plan")
+    assert refused.status_code == 503
+    assert f"does not lead the shard 'fabric' now: {before[FABRIC].holder} does" in refused.text
+    for http in pair.clients:
+        told = (await http.get("/v1/status")).json()["shards"]
+        assert {each["shard"]: (each["leader"], each["term"]) for each in told} == {
+            shard: (lease.holder, lease.term) for shard, lease in before.items()
+        }
     made = [await pair.clients[leader].post("/v2.0/ports", json={"port": {"network_id": network}})]
     killed = time.monotonic()
-    before = await pair.lease()
+    before = await pair.leases()
     pair.servers[leader].kill()
     slowest = 0.0
-    while not pair.servers[other].events("leads"):
+    while not (await pair.store.read(standing_of)).leases[FABRIC].term > before[FABRIC].term:
         assert time.monotonic() - killed < LEASE_S + MARGIN_S + SLOW_S
         asked = time.monotonic()
         made.append(await pair.clients[other].post("/v2.0/ports", json={"port": {"network_id": network}}))
@@ -154,16 +199,51 @@ async def test_the_other_leads_when_the_leader_is_killed_and_answers_meanwhile(p
         await asyncio.sleep(0.05)
     assert slowest < SLOW_S
     assert {answer.status_code for answer in made} == {201}
-    after = await pair.lease()
-    assert f"/{pair.servers[other].pid}/" in after.holder
-    assert after.term == before.term + 1
-    assert after.until - LEASE_S >= before.until + MARGIN_S, "two might have led at once"
+    after = await pair.leases()
+    assert {pair.leads_by(lease) for lease in after.values()} == {other}
+    assert after[FABRIC].term == before[FABRIC].term + 1
+    assert after["addresses"].term == before["addresses"].term
+    assert after[FABRIC].since >= before[FABRIC].until + MARGIN_S, "two might have led at once"
     assert len(await pair.ports(other, network_id=network)) == len(made)
-    # It comes back, and does not lead.
+    # It comes back, and is given one of them again: not the fabric.
     await pair.servers[leader].start()
     answer = await pair.clients[leader].get(f"/v2.0/ports/{json.loads(made[-1].content)['port']['id']}")
     assert answer.status_code == 200
-    assert pair.servers[leader].events("leads")[1:] == []
+    back = await pair.spread(1, 1)
+    assert pair.leads_by(back["addresses"]) == leader
+    assert back[FABRIC].term == after[FABRIC].term
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_of_three_servers_shards_only_those_move_whose_leader_is_gone(
+    url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    """A process that is stopped is gone, too; when it goes on, it does not lead what it led."""
+    async with running(url, tmp_path, "one", "two", "three", clusters=("a", "b")) as three:
+        before = await three.spread(1, 1, 2)
+        led = Counter(three.leads_by(lease) for lease in before.values())
+        gone = next(at for at, count in led.items() if count == 1)
+        [shard] = [shard for shard, lease in before.items() if three.leads_by(lease) == gone]
+        began = {server: len(server.events("leads")) for server in three.servers}
+        os.kill(three.servers[gone].pid, number)
+        lost = time.monotonic()
+        while (after := await three.store.read(standing_of)).leases[shard].term == before[shard].term:
+            assert time.monotonic() - lost < LEASE_S + MARGIN_S + RENEW_S + SLOW_S
+            await asyncio.sleep(0.05)
+        print(f"{shard} moved {time.monotonic() - lost:.1f} s after {number.name}")
+        assert three.leads_by(after.leases[shard]) != gone
+        for each in before.keys() - {shard}:
+            assert (after.leases[each].holder, after.leases[each].term) == (before[each].holder, before[each].term)
+        if number is signal.SIGSTOP:
+            os.kill(three.servers[gone].pid, signal.SIGCONT)
+            async with asyncio.timeout(DEADLINE_S):
+                while not three.servers[gone].events("leads_no_more"):  # noqa: ASYNC110 - another process' log
+                    await asyncio.sleep(0.05)
+            assert [each["shard"] for each in three.servers[gone].events("leads_no_more")][-1:] == [shard]
+        await asyncio.sleep(2 * RENEW_S)
+        now = {server: len(server.events("leads")) for server in three.servers}
+        heir = three.servers[three.leads_by(after.leases[shard])]
+        assert now == began | {heir: began[heir] + 1}, "no other began anything"
 
 
 async def test_one_that_stalls_in_its_turn_to_write_loses_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,10 +283,10 @@ async def test_one_that_stalls_in_its_turn_to_write_loses_it(url: str, monkeypat
 async def test_servers_outlive_a_database_that_is_away_for_longer_than_a_lease(
     server: PostgresServer, url: str, tmp_path: Path
 ) -> None:
-    async with running_pair(url, tmp_path) as pair:
+    async with running(url, tmp_path, "one", "two") as pair:
         network = await segment(pair.clients[0], "10.0.0.0/24")
-        before = await pair.lease()
-        leader = next(each for each in pair.servers if f"/{each.pid}/" in before.holder)
+        before = (await pair.leases())[FABRIC]
+        leader = pair.servers[pair.leads_by(before)]
         server.kill()
         killed = time.monotonic()
         try:
@@ -220,7 +300,7 @@ async def test_servers_outlive_a_database_that_is_away_for_longer_than_a_lease(
         finally:  # other tests need it, too
             await asyncio.to_thread(server.start)
         back = time.monotonic()
-        while (await pair.lease()).until <= before.until:
+        while (await pair.store.read(standing_of)).leases[FABRIC].until <= before.until:
             assert time.monotonic() - back < LEASE_S + MARGIN_S + SLOW_S
             await asyncio.sleep(0.1)
         assert all(each.runs for each in pair.servers)

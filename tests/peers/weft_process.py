@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ DEADLINE_S = 60.0
 class WeftProcess:
     """One server; `url` is where it listens once it was started."""
 
-    def __init__(self, db: str, folder: Path, name: str = "server", *, processes: int = 1) -> None:
+    def __init__(
+        self, db: str, folder: Path, name: str = "server", *, processes: int = 1, settings: Sequence[str] = ()
+    ) -> None:
         self.db = db
-        self._processes = processes
+        self._options = ["--processes", str(processes), *settings]
         self.url = ""
         self.log = folder / f"{name}.log"
         self._listen = "127.0.0.1:0"
@@ -51,7 +53,7 @@ class WeftProcess:
         self._process = None
 
     def _spawned(self) -> "subprocess.Popen[str]":
-        command = [str(WEFT), "server", "--db", self.db, "--listen", self._listen, "--processes", str(self._processes)]
+        command = [str(WEFT), "server", "--db", self.db, "--listen", self._listen, *self._options]
         with self.log.open("a") as log:
             return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
 

@@ -1,20 +1,26 @@
-"""Who leads: one at a time, the next when a lease has ended, and nobody on a lease that cannot be renewed."""
+"""Who leads a shard: one at a time, the next when a lease has ended, and nobody on a lease that cannot be renewed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from fake_clock import FakeClock
+from structlog.testing import capture_logs
 
-from weft.controller.leadership import LEASE_S, MARGIN_S, RENEW_S, Leadership, lease_of
+from weft.controller.election import LEASE_S, MARGIN_S, RENEW_S, SETTLE_S
+from weft.controller.leadership import FORMER, MAX_RETRY_S, RETRY_S, Leadership, standing_of
 from weft.model.errors import Transient
-from weft.store import Store, Transaction
+from weft.store import Kind, Store, Transaction
 
 T = TypeVar("T")
 STEP_S = 1.0
+WHAT = "what"
+"""The shard of those tests that need one only."""
 
 
 class ShakyStore:
@@ -34,20 +40,26 @@ class ShakyStore:
 
 
 class Process:
-    """One of those who want to lead: what it reaches, and when its work began and ended."""
+    """One of those who want to lead: what it reaches, and when its work on each shard began and ended."""
 
-    def __init__(self, race: "Race", name: str) -> None:
+    def __init__(self, race: "Race", name: str, shards: Sequence[str]) -> None:
         self.store = ShakyStore(race.store)
-        self.leadership = Leadership(self.store, "what", holder=name, clock=race.clock)  # type: ignore[arg-type]
-        self.began: list[float] = []
-        self.ended: list[float] = []
-        self.outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._race = race
-        self.task = asyncio.create_task(self.leadership.run(self._work))
+        self.began: dict[str, list[float]] = {shard: [] for shard in shards}
+        self.ended: dict[str, list[float]] = {shard: [] for shard in shards}
+        self.terms: dict[str, list[int]] = {shard: [] for shard in shards}
+        self.outcome: dict[str, asyncio.Future[None]] = {}
+        """By shard: the end of the work that runs."""
+        self.leadership = Leadership(
+            self.store,  # type: ignore[arg-type]
+            {shard: partial(self._work, shard) for shard in shards},
+            holder=name,
+            clock=race.clock,
+        )
+        self.task = asyncio.create_task(self.leadership.run())
 
-    @property
-    def works(self) -> bool:
-        return len(self.began) > len(self.ended)
+    def works(self, shard: str = WHAT) -> bool:
+        return len(self.began[shard]) > len(self.ended[shard])
 
     async def die(self) -> None:
         """End as a killed process does: nothing more is written."""
@@ -59,13 +71,15 @@ class Process:
         with suppress(asyncio.CancelledError):
             await self.task
 
-    async def _work(self) -> None:
-        self.began.append(self._race.clock.now())
-        assert [each for each in self._race.processes if each.works] == [self], "two work at once"
+    async def _work(self, shard: str, term: int) -> None:
+        self.began[shard].append(self._race.clock.now())
+        self.terms[shard].append(term)
+        self.outcome[shard] = asyncio.get_running_loop().create_future()
+        assert [each for each in self._race.processes if each.works(shard)] == [self], "two work at once"
         try:
-            await asyncio.shield(self.outcome)
+            await asyncio.shield(self.outcome[shard])
         finally:
-            self.ended.append(self._race.clock.now())
+            self.ended[shard].append(self._race.clock.now())
 
 
 class Race:
@@ -74,10 +88,11 @@ class Race:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.clock = FakeClock()
+        self.shards: Sequence[str] = (WHAT,)
         self.processes: list[Process] = []
 
     async def enter(self, name: str) -> Process:
-        process = Process(self, name)
+        process = Process(self, name, self.shards)
         self.processes.append(process)
         await self.settle()
         return process
@@ -95,12 +110,11 @@ class Race:
         for _ in range(round(seconds / STEP_S)):
             self.clock.advance(STEP_S)
             await self.settle()
-            assert sum(each.works for each in self.processes) <= 1
+            for shard in self.shards:
+                assert sum(each.works(shard) for each in self.processes) <= 1
 
-    async def term(self) -> int:
-        lease = await self.store.read(lambda snapshot: lease_of(snapshot, "what"))
-        assert lease is not None
-        return lease.term
+    async def term(self, shard: str = WHAT) -> int:
+        return (await self.store.read(standing_of)).leases[shard].term
 
 
 @asynccontextmanager
@@ -125,8 +139,9 @@ async def race(tmp_path: Path) -> AsyncIterator[Race]:
 async def test_one_leads_for_as_long_as_it_lives(race: Race) -> None:
     first, second, third = [await race.enter(name) for name in "abc"]
     await race.pass_time(10 * LEASE_S)
-    assert (first.leadership.leads, second.leadership.leads, third.leadership.leads) == (True, False, False)
-    assert (first.works, second.began, third.began) == (True, [], [])
+    assert [each.leadership.leads for each in (first, second, third)] == [{WHAT: 1}, {}, {}]
+    assert (first.works(), second.began[WHAT], third.began[WHAT]) == (True, [], [])
+    assert [each.leadership.leader_of(WHAT) for each in (first, second, third)] == ["a", "a", "a"]
     assert await race.term() == 1
 
 
@@ -136,23 +151,24 @@ async def test_another_one_leads_when_the_lease_of_a_dead_one_has_ended(race: Ra
     died = race.clock.now()
     await first.die()
     await race.pass_time(LEASE_S - RENEW_S)
-    assert not second.works
-    assert not third.works
+    assert not second.works()
+    assert not third.works()
     await race.pass_time(RENEW_S + MARGIN_S)
-    assert second.works != third.works
-    new = second if second.works else third
-    assert LEASE_S - RENEW_S + MARGIN_S <= new.began[0] - died <= LEASE_S + MARGIN_S
-    assert await race.term() == 2
+    assert second.works() != third.works()
+    new = second if second.works() else third
+    assert LEASE_S - RENEW_S + MARGIN_S <= new.began[WHAT][0] - died <= LEASE_S + MARGIN_S
+    assert (await race.term(), new.terms[WHAT]) == (2, [2])
 
 
 async def test_a_leader_that_ends_in_order_leaves_at_once(race: Race) -> None:
     first, second = await race.enter("a"), await race.enter("b")
     await first.end()
     assert not first.leadership.leads
-    assert first.ended == [race.clock.now()]
+    assert first.ended[WHAT] == [race.clock.now()]
     await race.pass_time(RENEW_S)
-    assert second.works
+    assert second.works()
     assert await race.term() == 2
+    assert list((await race.store.read(standing_of)).candidates) == ["b"]
 
 
 @pytest.mark.parametrize("trouble", ["fails", "hangs"])
@@ -162,11 +178,11 @@ async def test_a_leader_that_cannot_write_stops_before_its_lease_ends(race: Race
     renewed = race.clock.now()
     setattr(first.store, trouble, True)
     await race.pass_time(LEASE_S - MARGIN_S)
-    assert first.ended == [renewed + LEASE_S - MARGIN_S]
+    assert first.ended[WHAT] == [renewed + LEASE_S - MARGIN_S]
     assert not first.leadership.leads
-    assert not second.works, "the first might be slow to stop"
+    assert not second.works(), "the first might be slow to stop"
     await race.pass_time(2 * MARGIN_S)
-    assert second.began == [renewed + LEASE_S + MARGIN_S]
+    assert second.began[WHAT] == [renewed + LEASE_S + MARGIN_S]
 
 
 async def test_a_leader_that_can_write_again_in_time_has_led_all_along(race: Race) -> None:
@@ -175,20 +191,20 @@ async def test_a_leader_that_can_write_again_in_time_has_led_all_along(race: Rac
     await race.pass_time(LEASE_S - MARGIN_S - RENEW_S)
     first.store.fails = False
     await race.pass_time(3 * LEASE_S)
-    assert first.works
-    assert first.ended == []
-    assert second.began == []
+    assert first.works()
+    assert first.ended[WHAT] == []
+    assert second.began[WHAT] == []
 
 
-async def test_a_leader_that_could_not_write_for_a_while_leads_again(race: Race) -> None:
+async def test_a_leader_that_could_not_write_for_a_while_leads_again_in_a_new_term(race: Race) -> None:
     only = await race.enter("a")
     only.store.fails = True
     await race.pass_time(2 * LEASE_S)
-    assert not only.works
+    assert not only.works()
     only.store.fails = False
     await race.pass_time(RENEW_S)
-    assert only.works
-    assert len(only.began) == 2
+    assert only.works()
+    assert only.terms[WHAT] == [1, 2]
 
 
 async def test_a_leader_that_slept_through_its_lease_stops(race: Race) -> None:
@@ -197,46 +213,71 @@ async def test_a_leader_that_slept_through_its_lease_stops(race: Race) -> None:
     race.clock.advance(3 * LEASE_S)
     for _ in range(10):
         await asyncio.sleep(0)
-    assert not first.works
+    assert not first.works()
     first.store.hangs = False
     await race.settle()
     await race.pass_time(2 * RENEW_S)
-    assert second.works
-    assert not first.works
+    assert second.works()
+    assert not first.works()
 
 
-@pytest.mark.parametrize("meanwhile", ["", "fails", "hangs"])
-async def test_what_the_work_raises_is_raised(race: Race, meanwhile: str) -> None:
-    first, second = await race.enter("a"), await race.enter("b")
-    if meanwhile:  # while it is being renewed, too
-        setattr(first.store, meanwhile, True)
+@pytest.mark.parametrize("meanwhile", ["", "fails"])
+async def test_work_that_fails_is_let_be_for_a_while_and_the_rest_goes_on(race: Race, meanwhile: str) -> None:
+    race.shards = ("good", "bad")
+    only = await race.enter("a")
+    if meanwhile:  # while leases are being renewed, too
+        setattr(only.store, meanwhile, True)
         await race.pass_time(RENEW_S)
-        setattr(first.store, meanwhile, False)
-    first.outcome.set_exception(ValueError("broken"))
-    with pytest.raises(ValueError, match="broken"):
-        await first.task
-    assert not first.leadership.leads
-    await race.pass_time(RENEW_S)
-    assert second.works
+        setattr(only.store, meanwhile, False)
+    with capture_logs() as logs:
+        for pause_s in (RETRY_S, 2 * RETRY_S, 4 * RETRY_S):
+            failed = race.clock.now()
+            only.outcome["bad"].set_exception(ValueError("broken"))
+            await race.settle()
+            assert only.leadership.leads.keys() == {"good"}
+            await race.pass_time(pause_s - STEP_S)
+            assert not only.works("bad")
+            await race.pass_time(RENEW_S + STEP_S)
+            assert pause_s <= only.began["bad"][-1] - failed <= pause_s + RENEW_S
+    assert {log["shard"] for log in logs if log["event"] == "shard_failed"} == {"bad"}
+    assert [log["not_before_s"] for log in logs if log["event"] == "shard_failed"] == [
+        RETRY_S,
+        2 * RETRY_S,
+        4 * RETRY_S,
+    ]
+    assert only.terms["bad"] == [1, 2, 3, 4]
+    assert (only.terms["good"], only.works("good")) == ([1], True)
+    assert not only.task.done()
 
 
-async def test_work_that_fails_as_the_lease_ends_is_not_lost(race: Race) -> None:
-    first = await race.enter("a")
-    first.store.hangs = True
-    await race.pass_time(LEASE_S - MARGIN_S - STEP_S)
-    race.clock.advance(STEP_S)
-    first.outcome.set_exception(ValueError("broken"))
-    first.store.hangs = False
-    with pytest.raises(ValueError, match="broken"):
-        await first.task
-
-
-async def test_work_that_ends_ends_the_leadership(race: Race) -> None:
+async def test_work_that_fails_here_is_tried_elsewhere_at_once(race: Race) -> None:
+    race.shards = ("good", "bad")
     first, second = await race.enter("a"), await race.enter("b")
-    first.outcome.set_result(None)
-    await first.task
+    first.outcome["bad"].set_exception(ValueError("broken"))
     await race.pass_time(RENEW_S)
-    assert second.works
+    assert second.works("bad")
+    await race.pass_time(10 * LEASE_S)
+    assert (first.terms, second.terms) == ({"good": [1], "bad": [1]}, {"good": [], "bad": [2]})
+
+
+async def test_work_that_ends_by_itself_is_begun_again_after_a_while(race: Race) -> None:
+    only = await race.enter("a")
+    only.outcome[WHAT].set_result(None)
+    await race.settle()
+    assert not only.leadership.leads
+    await race.pass_time(RETRY_S + RENEW_S)
+    assert only.terms[WHAT] == [1, 2]
+
+
+async def test_work_that_has_run_well_for_long_is_not_held_to_its_failures(race: Race) -> None:
+    only = await race.enter("a")
+    for _ in range(3):
+        only.outcome[WHAT].set_exception(ValueError("broken"))
+        await race.pass_time(2 * MAX_RETRY_S)
+        assert only.works()
+    only.outcome[WHAT].set_exception(ValueError("broken"))
+    await race.pass_time(RETRY_S + RENEW_S)
+    assert only.works()
 
 
 async def test_a_leader_that_is_cancelled_while_it_renews_gives_up_its_lease(race: Race) -> None:
@@ -244,16 +285,16 @@ async def test_a_leader_that_is_cancelled_while_it_renews_gives_up_its_lease(rac
     race.clock.advance(RENEW_S)
     await asyncio.sleep(0)  # awake; asks
     await first.end()
-    assert not first.works
+    assert not first.works()
     await race.pass_time(RENEW_S)
-    assert second.works
+    assert second.works()
     assert await race.term() == 2
 
 
 async def test_what_fails_while_it_is_stopped_does_not_end_the_process(race: Race) -> None:
     began: list[float] = []
 
-    async def work() -> None:
+    async def work(_: int) -> None:
         began.append(race.clock.now())
         try:
             await asyncio.Event().wait()
@@ -261,7 +302,7 @@ async def test_what_fails_while_it_is_stopped_does_not_end_the_process(race: Rac
             raise Transient("nothing can be written", retry_after_s=1.0)
 
     store: Any = ShakyStore(race.store)
-    task = asyncio.create_task(Leadership(store, "what", holder="a", clock=race.clock).run(work))
+    task = asyncio.create_task(Leadership(store, {WHAT: work}, holder="a", clock=race.clock).run())
     await race.settle()
     store.fails = True
     await race.pass_time(LEASE_S)
@@ -269,5 +310,148 @@ async def test_what_fails_while_it_is_stopped_does_not_end_the_process(race: Rac
     await race.pass_time(RENEW_S)
     assert len(began) == 2
     assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_lone_process_leads_all_and_gives_half_to_one_that_stays(race: Race) -> None:
+    race.shards = ("fabric", "addresses", "nova", "kubernetes/a")
+    first = await race.enter("a")
+    assert first.leadership.leads == dict.fromkeys(race.shards, 1)
+    passing = await race.enter("b")
+    await race.pass_time(SETTLE_S - STEP_S)
+    await passing.die()
+    second = await race.enter("c")
+    await race.pass_time(SETTLE_S + 4 * RENEW_S)
+    assert first.leadership.leads == {"fabric": 1, "addresses": 1}
+    assert second.leadership.leads == {"nova": 2, "kubernetes/a": 2}
+    for shard in ("nova", "kubernetes/a"):
+        assert 0 <= second.began[shard][0] - first.ended[shard][0] <= RENEW_S
+    await race.pass_time(10 * LEASE_S)
+    assert (len(first.leadership.leads), len(second.leadership.leads)) == (2, 2)
+    assert passing.began == {shard: [] for shard in race.shards}
+
+
+async def test_only_the_shards_of_a_dead_process_move(race: Race) -> None:
+    race.shards = ("fabric", "addresses", "nova", "kubernetes/a")
+    processes = [await race.enter(name) for name in "abc"]
+    await race.pass_time(3 * LEASE_S)
+    before = [dict(each.leadership.leads) for each in processes]
+    assert sorted(map(len, before)) == [1, 1, 2]
+    dead = next(each for each in processes if len(each.leadership.leads) == 1)
+    [shard] = dead.leadership.leads
+    died = race.clock.now()
+    await dead.die()
+    rest = [each for each in processes if each is not dead]
+    await race.pass_time(10 * LEASE_S)
+    [heir] = [each for each in rest if each.works(shard)]
+    assert heir.began[shard][-1] - died <= LEASE_S + MARGIN_S
+    assert [{s: t for s, t in each.leadership.leads.items() if s != shard} for each in rest] == [
+        at for at, each in zip(before, processes, strict=True) if each is not dead
+    ]
+
+
+async def test_work_that_hangs_while_it_is_stopped_keeps_its_lease_only_until_that_is_over(race: Race) -> None:
+    """As a switch does that takes a minute: nobody begins beside it before the margin, and nobody waits for it."""
+    race.shards = ("fabric", "addresses")
+    hangs, done = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(_: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            hangs.set()
+            await done.wait()
+
+    work = {"fabric": _forever, "addresses": stubborn}
+    slow = Leadership(race.store, work, holder="slow", clock=race.clock)
+    task = asyncio.create_task(slow.run())
+    try:
+        await race.settle()
+        second = await race.enter("b")
+        await race.pass_time(SETTLE_S + RENEW_S)
+        assert hangs.is_set()
+        assert not second.works("addresses")
+        await race.pass_time(LEASE_S + MARGIN_S + RENEW_S)
+        assert second.works("addresses")
+        assert slow.leads == {"fabric": 1}, "what does not stop holds up nothing else"
+    finally:
+        done.set()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _forever(_: int) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_beside_a_process_of_a_former_version_one_of_them_leads(race: Race) -> None:
+    """Such a process knows of one lease only, which it takes, renews, and gives up as it always did."""
+    old = FormerVersion(race.store, race.clock, term=41)
+    await old.ask()
+    race.shards = ("fabric", "addresses")
+    new = await race.enter("new")
+    for _ in range(20):
+        await old.ask()
+        await race.pass_time(RENEW_S)
+        assert (old.leads, new.leadership.leads) == (True, {})
+    await old.give_up()
+    await race.pass_time(RENEW_S)
+    assert new.leadership.leads == {"fabric": 42, "addresses": 42}
+    for _ in range(20):
+        await old.ask()
+        await race.pass_time(RENEW_S)
+        assert not old.leads
+    died = race.clock.now()
+    await new.die()
+    while not old.leads:
+        await old.ask()
+        await race.pass_time(STEP_S)
+    assert LEASE_S + MARGIN_S - RENEW_S <= race.clock.now() - died <= LEASE_S + MARGIN_S + STEP_S
+    assert old.term == 43
+
+
+class FormerVersion:
+    """A process of a version that had one lease for all; what it did with it, and knew of its row."""
+
+    class Lease(msgspec.Struct, frozen=True, kw_only=True):
+        holder: str
+        term: int
+        until: float
+
+    def __init__(self, store: Store, clock: FakeClock, term: int) -> None:
+        self._store = store
+        self._clock = clock
+        self.term = term
+        self.leads = False
+
+    async def ask(self) -> None:
+        def take(tx: Transaction) -> FormerVersion.Lease:
+            now, found = self._clock.now(), tx.record(Kind.LEASE, FormerVersion.Lease, FORMER)
+            if found is not None and found.holder != "old" and now < found.until + MARGIN_S:
+                return found
+            same = found is not None and found.holder == "old"
+            term = (self.term - 1 if found is None else found.term) + (not same)
+            lease = FormerVersion.Lease(holder="old", term=term, until=now + LEASE_S)
+            tx.put_record(Kind.LEASE, FORMER, lease)
+            return lease
+
+        lease = await self._store.transact(take)
+        self.leads, self.term = lease.holder == "old", lease.term
+
+    async def give_up(self) -> None:
+        lease = FormerVersion.Lease(holder="old", term=self.term, until=0.0)
+        await self._store.transact(lambda tx: tx.put_record(Kind.LEASE, FORMER, lease))
+        self.leads = False
+
+
+async def test_a_clock_that_is_behind_is_told_once(race: Race) -> None:
+    ahead = FakeClock(race.clock.now() + MARGIN_S + 1.0)
+    task = asyncio.create_task(Leadership(race.store, {WHAT: _forever}, holder="ahead", clock=ahead).run())
+    await race.settle()
+    with capture_logs() as logs:
+        await race.enter("behind")
+        await race.pass_time(RENEW_S)
+    assert [log["behind_s"] for log in logs if log["event"] == "clock_behind"] == [MARGIN_S + 1.0]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -36,7 +36,7 @@ class Operation:
     handler: Handler
     access: Access = Access.ADMINISTRATOR
     by_controllers: bool = False
-    """Whether only the process that runs the controllers can answer; see weft.api.relay."""
+    """Whether only a process that leads the fabric can answer; the first one of a server may. See weft.api.relay."""
 
 
 class Endpoint:

@@ -24,7 +24,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     listen: tuple[str, ...] = DEFAULT_LISTEN
     """Where to listen: ``HOST:PORT``, ``unix:/PATH`` or ``fd:N``; see weft.api.listen."""
     processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
-    """How many processes serve the API: one keeps a core busy. The first of them runs the controllers, too."""
+    """How many processes serve the API: one keeps a core busy. The first of them may run controllers, too."""
     db: str = DEFAULT_DB
     token_file: Path | None = None
     """Tokens with their roles and projects, one a line; see weft.api.auth.token_file. Without this and any other
@@ -62,7 +62,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     eapi_ca: Path | None = None
     """Authorities of those switches' certificates (PEM). None: the system's."""
     controllers: bool = True
-    """Whether the controllers may run here: in the process that leads, of all on one database. False: the API only."""
+    """Whether controllers may run here: each where its shard is led, of all on one database. False: the API only."""
     project: str = "default"
     """Owner of what is created by a request that names no project."""
 

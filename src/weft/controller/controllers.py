@@ -1,12 +1,13 @@
-"""All controllers of a server: they run in the process that leads, and only there."""
+"""All controllers of a server, in shards: each runs in the process that leads its shard, and only there."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from weft.controller.addresses import AddressKeeper
 from weft.controller.fabric import FabricController
-from weft.controller.leadership import Leadership
+from weft.controller.leadership import Leadership, Work
 from weft.controller.nova.client import NovaClient
 from weft.controller.nova.events import NovaEvents
 from weft.controller.stuck import StuckPorts
@@ -23,8 +24,12 @@ from weft.switches.driver import SwitchDriver
 if TYPE_CHECKING:
     from weft.controller.orchestrator import WorkloadObjects
 
-WHAT = "controllers"
-"""The name of their lease."""
+FABRIC = "fabric"
+"""The shard of the switches, and of stuck ports, whose leaves it has looked at again."""
+ADDRESSES = "addresses"
+NOVA = "nova"
+KUBERNETES = "kubernetes/"
+"""What the shard of a cluster's objects begins with; its name follows."""
 
 
 class Controllers:
@@ -41,15 +46,18 @@ class Controllers:
         """`drivers` makes the driver of a switch for a term of leadership; `nova` None: there is none to be told of its
         instances' ports; `clusters` are those whose objects ports are held for."""
         self._store = store
-        self._nova = nova
-        self._clusters = clusters
         self._drivers = drivers
-        self._leadership = Leadership(store, WHAT)
         self._fabric: FabricController | None = None
+        shards: dict[str, Work] = {FABRIC: self._keep_fabric, ADDRESSES: lambda _: AddressKeeper(store).run()}
+        if nova is not None:
+            shards[NOVA] = lambda _: NovaEvents(store, nova).run()
+        for cluster in clusters:
+            shards[KUBERNETES + cluster.name] = partial(_keep_objects, store, cluster)
+        self._leadership = Leadership(store, shards)
 
     async def run(self) -> None:
-        """Run them whenever this process leads, until cancelled."""
-        await self._leadership.run(self._term)
+        """Run each of them whenever this process leads its shard, until cancelled."""
+        await self._leadership.run()
 
     def plans(self) -> Mapping[SwitchName, PlannedSwitch | UnreadSwitch]:
         """Return what is to be done on every switch; raise Transient if another process knows that."""
@@ -65,25 +73,24 @@ class Controllers:
 
     def _leading(self) -> FabricController:
         if self._fabric is None:
-            message = "the controllers do not run in this server but in another one on its database; ask that one"
-            raise Transient(message, retry_after_s=1.0)
+            leader = self._leadership.leader_of(FABRIC)
+            ask = f"{leader} does" if leader not in (None, self._leadership.holder) else "`weft status` shows who does"
+            raise Transient(f"this server does not lead the shard '{FABRIC}' now: {ask}", retry_after_s=1.0)
         return self._fabric
 
-    async def _term(self) -> None:
-        term = self._leadership.term
+    async def _keep_fabric(self, term: int) -> None:
         self._fabric = FabricController(self._store, lambda switch: self._drivers(switch, term))
         stuck = StuckPorts(self._store, self._fabric.kick_node)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._fabric.run(), name="fabric")
                 tasks.create_task(stuck.run(), name="stuck-ports")
-                tasks.create_task(AddressKeeper(self._store).run(), name="addresses")
-                if self._nova is not None:
-                    tasks.create_task(NovaEvents(self._store, self._nova).run(), name="nova")
-                for cluster in self._clusters:
-                    tasks.create_task(_objects_of(self._store, cluster).run(), name=f"kubernetes-{cluster.name}")
         finally:
             self._fabric = None
+
+
+async def _keep_objects(store: Store, cluster: ClusterSettings, _: int) -> None:
+    await _objects_of(store, cluster).run()
 
 
 def _objects_of(store: Store, cluster: ClusterSettings) -> "WorkloadObjects":

@@ -46,7 +46,7 @@ class Kind(StrEnum):
     ROLLOUT = "rollout"
     """A change of several switches that somebody asked for (weft.fabric.rollout)."""
     LEASE = "lease"
-    """Which process leads; see weft.controller.leadership."""
+    """Which processes lead; see weft.controller.leadership."""
     PORT_NAME = "port_name"
     """A port's claim on a name that it was asked for by; its id is the port's."""
     WORKLOAD_NAME = "workload_name"
