@@ -13,6 +13,8 @@ from core_world import world
 
 from weft.api.events import HEARTBEAT
 from weft.api.native.watch import _news
+from weft.controller.election import Candidate, Lease, Standing
+from weft.controller.leadership import STANDING
 from weft.fabric.config import SwitchConfig, Vrf
 from weft.fabric.gate import Held, Hold
 from weft.fabric.plan import AddVrf, SwitchPlan
@@ -20,7 +22,7 @@ from weft.fabric.planned import PlannedSwitch, UnreadSwitch
 from weft.fabric.risk import risk
 from weft.model.ids import PortId, SwitchName
 from weft.model.intent import HistoryEntry
-from weft.store import CompactedError, sweeping
+from weft.store import CompactedError, Kind, sweeping
 from weft.store.transaction import HISTORY_KEPT
 
 
@@ -229,7 +231,31 @@ async def test_the_server_counts_what_there_is(server: ApiServer) -> None:
     assert 'weft_ports{site="private",state="ERROR"} 0.0' in lines
     assert f"weft_revision {float(server.store.revision)}" in lines
     assert "weft_agents_connected 1.0" in lines
+    assert found["shards"] == found["candidates"] == []
     assert 'weft_request_seconds_count{method="POST",path="/v2.0/ports",status="201"} 2.0' in lines
+
+
+async def test_who_leads_which_shard_is_shown(server: ApiServer) -> None:
+    now = server.clock()
+    led = Lease(holder="host/7/a", term=3, since=now - 60.0, until=now + 5.0)
+    over = Lease(holder="host/8/b", term=2, since=now - 60.0, until=now)
+    able = Candidate(since=now - 60.0, until=now + 5.0, shards=("fabric", "nova", "addresses"))
+    gone = Candidate(since=now - 60.0, until=now, shards=("fabric", "nova"))
+    standing = Standing(leases={"fabric": led, "nova": over}, candidates={"host/7/a": able, "host/8/b": gone})
+    await server.store.transact(lambda tx: tx.put_record(Kind.LEASE, STANDING, standing))
+    found = await server.call("GET", "/v1/status", status=200)
+    assert found["shards"] == [
+        {"shard": "addresses", "leader": None, "since": None, "term": 0},
+        {"shard": "fabric", "leader": "host/7/a", "since": now - 60.0, "term": 3},
+        {"shard": "nova", "leader": None, "since": None, "term": 2},
+    ]
+    assert found["candidates"] == [
+        {"candidate": "host/7/a", "since": now - 60.0, "shards": ["fabric", "nova", "addresses"]}
+    ]
+    lines = (await server.answer("GET", "/metrics")).text.splitlines()
+    assert 'weft_shard_led{shard="fabric"} 1.0' in lines
+    assert 'weft_shard_led{shard="nova"} 0.0' in lines
+    assert 'weft_shard_term{shard="fabric"} 3.0' in lines
 
 
 async def test_the_steps_of_a_port_that_flaps_are_told_once_each_though_its_oldest_are_cut(tmp_path: Path) -> None:

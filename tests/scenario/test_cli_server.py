@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from api_server import ADMIN, EXAMPLE, ApiServer, StillFabric, api_server
 from click.testing import CliRunner
@@ -14,6 +16,8 @@ from structlog.testing import capture_logs
 
 from weft.cli.main import weft
 from weft.client import AsyncClient, Client
+from weft.controller.election import Lease, Standing
+from weft.controller.leadership import STANDING
 from weft.fabric.config import SwitchConfig
 from weft.fabric.plan import SwitchPlan
 from weft.fabric.planned import PlannedSwitch, UnreadSwitch
@@ -22,6 +26,7 @@ from weft.model.errors import Conflict, Forbidden, Invalid, NotFound, Transient
 from weft.model.ids import SwitchName
 from weft.model.intent import RealizationState, Realizer
 from weft.protocol.node import RealizationReport, RealizationReports
+from weft.store import Kind
 
 Typed = Callable[..., "asyncio.Future[str]"]
 
@@ -127,6 +132,16 @@ async def test_what_can_be_looked_at(typed: Typed) -> None:
         as_json = await typed(*command, "--json")
         assert expected in as_json, command
         json.loads(as_json)
+
+
+async def test_the_status_says_who_leads_which_shard(server: ApiServer, typed: Typed) -> None:
+    now = server.clock()
+    led = Lease(holder="host/7/a", term=3, since=time.time() - 10_900.0, until=now + 5.0)
+    standing = Standing(leases={"fabric": led, "nova": msgspec.structs.replace(led, until=0.0)})
+    await server.store.transact(lambda tx: tx.put_record(Kind.LEASE, STANDING, standing))
+    lines = [line.split() for line in (await typed("status")).splitlines()]
+    assert ["fabric", "host/7/a", "3", "h", "ago", "3"] in lines
+    assert ["nova", "nobody", "3"] in [[cell for cell in line if cell != "-"] for line in lines]
 
 
 async def test_what_is_not_known_of_a_switch_is_said_and_fails(

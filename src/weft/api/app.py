@@ -108,7 +108,7 @@ class Api:
             PortPages(store),
             WorkloadPages(store, self._project, self._agents, self._clock),
             WatchPages(store, self._stopping, heartbeat_s=self._heartbeat_s),
-            StatusPages(store, self._agents, self._metrics),
+            StatusPages(store, self._agents, self._metrics, self._clock),
             InventoryPages(store),
             FabricPages(store, fabric),
             NetworkPages(store),

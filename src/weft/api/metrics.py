@@ -1,4 +1,4 @@
-"""What Prometheus reads: ports by state and site, the revision, agents, switches, and how long requests took."""
+"""What Prometheus reads: ports by state and site, the revision, agents, switches, shards, how long requests took."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -56,6 +56,15 @@ class Metrics:
         )
         self.revision = Gauge("weft_revision", "The last committed revision.", registry=self._registry)
         self.agents = Gauge("weft_agents_connected", "Nodes whose agent is connected.", registry=self._registry)
+        self.shard_led = Gauge(
+            "weft_shard_led",
+            "Whether a process leads this shard of the controllers.",
+            ["shard"],
+            registry=self._registry,
+        )
+        self.shard_term = Gauge(
+            "weft_shard_term", "Its term of leadership; grows when it moves.", ["shard"], registry=self._registry
+        )
 
     def observe(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count one request."""

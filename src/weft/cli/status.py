@@ -1,10 +1,12 @@
 """`weft status`."""
 
+import time
+
 import click
 
 from weft.cli.connection import asks_server
 from weft.cli.node import agent_cells
-from weft.cli.output import Output
+from weft.cli.output import Output, ago
 from weft.cli.switch import status_cells
 from weft.client import Client
 
@@ -12,7 +14,7 @@ from weft.client import Client
 @click.command()
 @asks_server
 def status(client: Client, output: Output) -> None:
-    """Show the server at a glance: ports per state, agents, switches."""
+    """Show everything at a glance: ports per state, agents, switches, and which process leads which shard."""
     found = client.status()
     if output.as_json:
         output.json(found)
@@ -25,3 +27,14 @@ def status(client: Client, output: Output) -> None:
     output.line()
     switches = [[each["switch"], *status_cells(each)] for each in client.fabric_status()["switches"]]
     output.table(["SWITCH", "STATE", "SINCE", "REASON"], switches)
+    output.line()
+    shards = [
+        [
+            each["shard"],
+            each["leader"] or "nobody",
+            f"{ago(time.time() - each['since'])} ago" if each["since"] else None,
+            each["term"],
+        ]
+        for each in found.get("shards", [])
+    ]
+    output.table(["SHARD", "LEADER", "SINCE", "TERM"], shards)

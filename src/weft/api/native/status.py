@@ -1,7 +1,8 @@
-"""The server at a glance: for people and programs as /v1/status, for Prometheus as /metrics."""
+"""The servers at a glance: for people and programs as /v1/status, for Prometheus as /metrics."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -13,6 +14,8 @@ from weft.api.agents import ALIVE, Agents
 from weft.api.answers import JsonAnswer
 from weft.api.metrics import CONTENT_TYPE_LATEST, Metrics
 from weft.api.routing import Operation
+from weft.controller.election import Standing
+from weft.controller.leadership import standing_of
 from weft.model.inventory import Dataplane, Inventory
 from weft.ports.machine import State
 from weft.store import Snapshot, Store
@@ -28,13 +31,16 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     """By site, then by state."""
     agents: Mapping[str, int]
     """By state."""
+    standing: Standing
+    """Who leads the controllers' shards."""
 
 
 class StatusPages:
     """The server's own pages."""
 
-    def __init__(self, store: Store, agents: Agents, metrics: Metrics) -> None:
+    def __init__(self, store: Store, agents: Agents, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._store = store
+        self._clock = clock
         self._agents = agents
         self._metrics = metrics
 
@@ -60,6 +66,8 @@ class StatusPages:
                 "sites": {site: {"ports": counts} for site, counts in glance.ports.items()},
                 "agents": glance.agents,
                 "switches": glance.switches,
+                "shards": _shards(glance.standing, self._clock()),
+                "candidates": _candidates(glance.standing, self._clock()),
             }
         )
 
@@ -74,6 +82,9 @@ class StatusPages:
             for site, counts in by_site.items():
                 for state, count in counts.items():
                     gauge.labels(site, state).set(count)
+        for each in _shards(glance.standing, self._clock()):
+            self._metrics.shard_led.labels(each["shard"]).set(each["leader"] is not None)
+            self._metrics.shard_term.labels(each["shard"]).set(each["term"])
         return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     def _glance(self, snapshot: Snapshot) -> Glance:
@@ -90,7 +101,38 @@ class StatusPages:
             for node in inventory.nodes
             if node.dataplane is not Dataplane.NONE
         )
-        return Glance(revision=snapshot.revision(), ports=ports, switches=switches, agents=agents)
+        return Glance(
+            revision=snapshot.revision(),
+            ports=ports,
+            switches=switches,
+            agents=agents,
+            standing=standing_of(snapshot),
+        )
+
+
+def _shards(standing: Standing, now: float) -> list[dict[str, Any]]:
+    """Return who leads each shard, in which term, and since when; nobody: None, and the term that was the last."""
+    rows = []
+    for shard in standing.shards():
+        lease, last = standing.leader_of(shard, now), standing.leases.get(shard)
+        rows.append(
+            {
+                "shard": shard,
+                "leader": lease.holder if lease is not None else None,
+                "since": lease.since if lease is not None else None,
+                "term": last.term if last is not None else 0,
+            }
+        )
+    return rows
+
+
+def _candidates(standing: Standing, now: float) -> list[dict[str, Any]]:
+    """Return the processes that may lead, which shards they are able to lead, and since when they are there."""
+    return [
+        {"candidate": holder, "since": each.since, "shards": each.shards}
+        for holder, each in sorted(standing.candidates.items())
+        if now < each.until
+    ]
 
 
 def _ports(snapshot: Snapshot, inventory: Inventory) -> dict[str, Counter[str]]:

@@ -149,6 +149,21 @@ _PEERING: Schema = {
         "created_at": {"type": "number"},
     },
 }
+_SHARD: Schema = {
+    "type": "object",
+    "required": ["shard", "leader", "since", "term"],
+    "properties": {
+        "shard": TEXT,
+        "leader": {"type": ["string", "null"], "description": "HOST/PID/ID of the process; null: nobody leads it."},
+        "since": {"type": ["number", "null"]},
+        "term": {"type": "integer", "minimum": 0},
+    },
+}
+_CANDIDATE: Schema = {
+    "type": "object",
+    "required": ["candidate", "since", "shards"],
+    "properties": {"candidate": TEXT, "since": {"type": "number"}, "shards": {"type": "array", "items": TEXT}},
+}
 _FILTERS = ("network_id", "node", "device_id", "name", "project_id", "state")
 _REVISION: Schema = {"type": "integer", "minimum": 0}
 
@@ -185,7 +200,9 @@ PAGES: Mapping[tuple[str, str], Page] = {
         answers={
             200: {
                 "type": "object",
-                "required": ["version", "revision", "ports", "sites", "agents", "switches"],
+                "required": [
+                    *("version", "revision", "ports", "sites", "agents", "switches", "shards", "candidates"),
+                ],
                 "properties": {
                     "version": TEXT,
                     "revision": _REVISION,
@@ -193,6 +210,8 @@ PAGES: Mapping[tuple[str, str], Page] = {
                     "sites": {"type": "object", "additionalProperties": one("ports", _COUNTS)},
                     "agents": _COUNTS,
                     "switches": {"type": "object", "additionalProperties": _COUNTS},
+                    "shards": {"type": "array", "items": _SHARD},
+                    "candidates": {"type": "array", "items": _CANDIDATE},
                 },
             }
         }
