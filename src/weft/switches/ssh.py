@@ -19,6 +19,8 @@ SCRIPT_TIMEOUT_S = 60.0
 RETRY_AFTER_S = 1.0
 SHELL = "bash -s"
 PORT = 22
+REJECTED = "weft: rejected: "
+"""What begins the line on a script's standard error that tells what of the configuration the switch refused."""
 
 log = structlog.get_logger()
 
@@ -30,6 +32,21 @@ class Finished:
         self.status = status
         self.output = output
         self.errors = errors
+
+
+def check(switch: str, done: Finished) -> None:
+    """Raise Permanent if a script says that the switch refused what it was told, Transient if it failed otherwise."""
+    if done.status == 0:
+        return
+    said = last_words(done.errors)
+    if REJECTED in done.errors:
+        raise Permanent(f"switch {switch} refused the configuration: {said}")
+    raise Transient(f"switch {switch}: {said}", retry_after_s=RETRY_AFTER_S)
+
+
+def last_words(errors: str) -> str:
+    """Return the last lines of what a script said, as one."""
+    return " / ".join(line.strip() for line in errors.strip().splitlines()[-5:])
 
 
 class _ConnectionLost(Exception):

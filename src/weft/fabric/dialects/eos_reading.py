@@ -19,7 +19,7 @@ from weft.fabric.dialects.eos_owned import (
     vxlan_vlans,
     vxlan_vrfs,
 )
-from weft.fabric.dialects.frr_text import Path, Tree, paths
+from weft.fabric.dialects.frr_text import Path, Tree, holds, paths
 from weft.model.addresses import IPInterface
 
 _OF_VLAN = re.compile(r"(?:vlan |interface Vlan|interface Vxlan1 / vxlan vlan |router bgp \d+ / vlan )(\d+)")
@@ -50,8 +50,8 @@ def read(running: Tree, like: SwitchConfig) -> Reading:
     claimed = _claimed(running, asn, vlans, like)
     known = tuple(each for each in claimed.attachments if each.vni)  # others are of a VLAN that is no segment
     written = render(msgspec.structs.replace(claimed, attachments=known), vlans)
-    missing = [path for path in paths(written) if not _holds(running, path)]
-    extra = [path for path in paths(owned(running)) if not _holds(written, path)]
+    missing = [path for path in paths(written) if not holds(running, path)]
+    extra = [path for path in paths(owned(running)) if not holds(written, path)]
     return Reading(
         config=_damaged([*missing, *extra], claimed, vlans),
         vlans=vlans,
@@ -132,14 +132,6 @@ def _attachments(running: Tree, vnis: Mapping[int, int]) -> Iterator[Attachment]
                 if vlan != MANAGEMENT_VLAN:
                     tag = 0 if vlan == native else vlan
                     yield Attachment(interface=line.split()[1], vlan=tag, vni=vnis.get(vlan, 0))
-
-
-def _holds(tree: Tree, path: Path) -> bool:
-    for line in path:
-        if line not in tree:
-            return False
-        tree = tree[line]
-    return True
 
 
 def _damaged(differing: Iterable[Path], config: SwitchConfig, vlans: Mapping[int, int]) -> SwitchConfig:

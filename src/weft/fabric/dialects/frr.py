@@ -126,8 +126,8 @@ def read(running: Tree) -> Reading:
 
     written = render(SwitchConfig(name=_NAMELESS, underlay=underlay, vrfs=claimed_vrfs))
     written[f"router bgp {asn}"] = _bgp(underlay, management)
-    missing = [path for path in frr_text.paths(written) if not _holds(running, path)]
-    extra = [path for path in frr_text.paths(_owned(running)) if not _holds(written, path)]
+    missing = [path for path in frr_text.paths(written) if not frr_text.holds(running, path)]
+    extra = [path for path in frr_text.paths(_owned(running)) if not frr_text.holds(written, path)]
     damage = _Damage([*missing, *extra], underlay)
     return Reading(
         underlay=msgspec.structs.replace(
@@ -380,14 +380,6 @@ def _owned(running: Tree) -> Tree:
             addresses = {inner: below for inner, below in block.items() if _is_owned_address(line, inner)}
             owned |= {line: addresses} if addresses else {}
     return owned
-
-
-def _holds(tree: Tree, path: Path) -> bool:
-    for line in path:
-        if line not in tree:
-            return False
-        tree = tree[line]
-    return True
 
 
 class _Damage:

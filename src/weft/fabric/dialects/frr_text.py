@@ -66,6 +66,15 @@ def paths(tree: Tree, under: Path = ()) -> Iterator[Path]:
         yield from paths(block, (*under, line))
 
 
+def holds(tree: Tree, path: Path) -> bool:
+    """Tell whether a line stands in a tree, under the lines that it stands under here."""
+    for line in path:
+        if line not in tree:
+            return False
+        tree = tree[line]
+    return True
+
+
 def put(tree: Tree, path: Path) -> None:
     """Add a line, and the lines it stands under, unless they are there."""
     for line in path:

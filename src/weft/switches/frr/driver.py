@@ -25,7 +25,7 @@ from weft.switches.frr.netns import NetnsLayout
 from weft.switches.frr.parts import END_PART, FrrSaid, read_frr, read_kernel, read_sessions, read_vnis, read_vrfs, split
 from weft.switches.frr.vrf import VrfLayout
 from weft.switches.remainders import without_remainders
-from weft.switches.ssh import Finished, SshSession
+from weft.switches.ssh import SshSession, check, last_words
 
 BPF_OBJECT = Path(__file__).with_name("vlan_handoff.bpf.o")
 NEEDED_DAEMONS = frozenset({"zebra", "bgpd", "mgmtd"})
@@ -131,7 +131,7 @@ class FrrDriver:
             script = guard.to_be_confirmed(script, self._undo(layout, seen, desired, wanted), confirm_within_s)
         self._like = desired
         log.debug("switch_apply", switch=self._name, steps=len(plan.steps), confirm_within_s=confirm_within_s)
-        self._check(await self._session.write(script, once=undoable))
+        check(self._name, await self._session.write(script, once=undoable))
 
     def _undo(self, layout: Layout, seen: FrrObserved, desired: SwitchConfig, wanted: Wanted) -> str:
         """Return the script that gives the switch its former foundation back, once it is what is desired."""
@@ -153,7 +153,7 @@ class FrrDriver:
     async def confirm(self) -> None:
         """Have what was applied stay: by a new connection, since an old one may outlive what it came by."""
         await self._session.close()
-        self._check(await self._session.write(guard.confirm() + scripts.save()))
+        check(self._name, await self._session.write(guard.confirm() + scripts.save()))
 
     def watch(self, lost: Callable[[], None], changed: Callable[[], None]) -> None:
         """Have `lost` called whenever a connection that stood is lost, `changed` when links, addresses or the routes of
@@ -216,16 +216,8 @@ class FrrDriver:
     def _bpf(self, layout: Layout) -> bytes:
         return _bpf_object() if layout.hands_off else b""
 
-    def _check(self, done: Finished) -> None:
-        if done.status == 0:
-            return
-        said = _said(done.errors)
-        if scripts.REJECTED in done.errors:
-            raise Permanent(f"switch {self._name} refused the configuration: {said}")
-        raise Transient(f"switch {self._name}: {said}", retry_after_s=RETRY_AFTER_S)
-
     def _not_ready(self, reason: str) -> Transient:
-        return Transient(f"switch {self._name}: FRR is not ready: {_said(reason)}", retry_after_s=RETRY_AFTER_S)
+        return Transient(f"switch {self._name}: FRR is not ready: {last_words(reason)}", retry_after_s=RETRY_AFTER_S)
 
 
 @cache
@@ -254,7 +246,3 @@ def _gone_vrf_devices(seen: FrrObserved, wanted: Wanted) -> list[str]:
     """Return the VRFs whose devices go. (A namespace stays: zebra does not survive its end.)"""
     devices = (where for where, link in seen.kernel.links.items() if link.is_marked and link.kind == "vrf")
     return [name for space, name in devices if (space, name) not in wanted.links and f"vrf {name}" in seen.running]
-
-
-def _said(errors: str) -> str:
-    return " / ".join(line.strip() for line in errors.strip().splitlines()[-5:])

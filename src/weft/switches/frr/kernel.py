@@ -78,6 +78,21 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 Table = Mapping[Where, Link]
 
 
+def vxlan_link(name: str, vni: int, bridge: str, loopback: ipaddress.IPv4Address, mtu_bytes: int | None) -> Link:
+    """Return the VXLAN device of a VNI, a port of a bridge."""
+    return Link(
+        name=name,
+        kind="vxlan",
+        alias=MARK,
+        mtu_bytes=mtu_bytes,
+        master=bridge,
+        vni=vni,
+        local=loopback,
+        learning=False,  # BGP tells who is where
+        neigh_suppress=True,
+    )
+
+
 def read_links(
     space: Space, rows: Iterable[Mapping[str, Any]], vlans: Mapping[str, frozenset[str]]
 ) -> dict[Where, Link]:

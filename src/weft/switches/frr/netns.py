@@ -15,7 +15,7 @@ import msgspec
 from weft.fabric.config import Attachment, ManagementSegment, Segment, SwitchConfig, Underlay, Vrf
 from weft.fabric.dialects.frr import Reading
 from weft.switches.frr.changes import is_as_wanted
-from weft.switches.frr.kernel import MARK, OWN_SPACE, VETH_END, Handoffs, Kernel, Link, Space, Wanted, Where
+from weft.switches.frr.kernel import MARK, OWN_SPACE, VETH_END, Handoffs, Kernel, Link, Space, Wanted, Where, vxlan_link
 from weft.switches.frr.readback import (
     DEFAULT_VRF,
     SYSCTLS,
@@ -134,7 +134,7 @@ def _vrf_links(vrf: Vrf, loopback: ipaddress.IPv4Address) -> dict[Where, Link]:
     return {
         (vrf.name, "lo"): Link(name="lo"),
         (vrf.name, bridge): Link(name=bridge, kind="bridge", alias=MARK),
-        (vrf.name, vxlan): _vxlan(vxlan, vrf.l3vni, bridge, loopback, None),
+        (vrf.name, vxlan): vxlan_link(vxlan, vrf.l3vni, bridge, loopback, None),
     }
 
 
@@ -150,22 +150,8 @@ def _segment_links(segment: Segment, loopback: ipaddress.IPv4Address, mac: str) 
             mac=mac if segment.gateways else None,
             addresses=frozenset(str(gateway) for gateway in segment.gateways),
         ),
-        (space, vxlan): _vxlan(vxlan, segment.vni, bridge, loopback, segment.mtu_bytes),
+        (space, vxlan): vxlan_link(vxlan, segment.vni, bridge, loopback, segment.mtu_bytes),
     }
-
-
-def _vxlan(name: str, vni: int, bridge: str, loopback: ipaddress.IPv4Address, mtu_bytes: int | None) -> Link:
-    return Link(
-        name=name,
-        kind="vxlan",
-        alias=MARK,
-        mtu_bytes=mtu_bytes,
-        master=bridge,
-        vni=vni,
-        local=loopback,
-        learning=False,  # BGP tells who is where
-        neigh_suppress=True,
-    )
 
 
 def _attachment_links(attachment: Attachment, space: Space, mtu_bytes: int) -> dict[Where, Link]:

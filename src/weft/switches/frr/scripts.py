@@ -26,8 +26,6 @@ _TRIES = {
 }
 PORTION_BYTES = 60_000
 """How much configuration is typed in one go; Linux takes 128 KiB in an argument (MAX_ARG_STRLEN)."""
-REJECTED = "weft: rejected: "
-"""What begins the line on standard error that tells the stage in which FRR refused a line of configuration."""
 
 _PRELUDE = r"""
 cd / && export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C

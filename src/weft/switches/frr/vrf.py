@@ -15,7 +15,7 @@ from weft.fabric.dialects.frr import Reading
 from weft.model.errors import Permanent
 from weft.switches.frr import readback
 from weft.switches.frr.changes import is_as_wanted
-from weft.switches.frr.kernel import MARK, OWN_SPACE, Kernel, Link, Wanted, Where
+from weft.switches.frr.kernel import MARK, OWN_SPACE, Kernel, Link, Wanted, Where, vxlan_link
 from weft.switches.frr.readback import DEFAULT_VRF, vnis_of
 
 BRIDGE = "br-weft"
@@ -172,18 +172,7 @@ def _svi(name: str, vlan: int, vrf: str, addresses: frozenset[str]) -> Link:
 
 
 def _vxlan(name: str, vni: int, vlan: int, loopback: ipaddress.IPv4Address, mtu_bytes: int | None) -> Link:
-    return Link(
-        name=name,
-        kind="vxlan",
-        alias=MARK,
-        mtu_bytes=mtu_bytes,
-        master=BRIDGE,
-        vni=vni,
-        local=loopback,
-        learning=False,  # BGP tells who is where
-        neigh_suppress=True,
-        vlans=_access(vlan),
-    )
+    return msgspec.structs.replace(vxlan_link(name, vni, BRIDGE, loopback, mtu_bytes), vlans=_access(vlan))
 
 
 def _port(interface: str, vlans: frozenset[str]) -> Link:

@@ -12,7 +12,7 @@ from weft.model.ids import SwitchName
 from weft.switches.driver import DriverSettings, Observed
 from weft.switches.openvswitch import scripts
 from weft.switches.openvswitch.reading import Reading, read
-from weft.switches.ssh import SshSession
+from weft.switches.ssh import SshSession, check, last_words
 
 RETRY_AFTER_S = 1.0
 LAYOUT = "openvswitch"
@@ -44,7 +44,7 @@ class OpenVswitchDriver:
             message = f"switch {self._name}: it said what cannot be read: {error!r}"
             raise Transient(message, retry_after_s=RETRY_AFTER_S) from None
         if reading is None:
-            said = _said(done.errors) or "the answer was cut off"
+            said = last_words(done.errors) or "the answer was cut off"
             raise Transient(f"switch {self._name}: Open vSwitch is not ready: {said}", retry_after_s=RETRY_AFTER_S)
         mac = self._gateway_mac if reading.gateway_mac is None else reading.gateway_mac
         return VlanObserved(
@@ -68,13 +68,7 @@ class OpenVswitchDriver:
         script = scripts.apply(desired.vlan, before, seen.reading.ports, desired.gateway_mac)
         self._gateway_mac = desired.gateway_mac
         log.debug("switch_apply", switch=self._name, steps=len(plan.steps))
-        done = await self._session.write(script)
-        if done.status == 0:
-            return
-        said = _said(done.errors)
-        if scripts.REJECTED in done.errors:
-            raise Permanent(f"switch {self._name} refused the configuration: {said}")
-        raise Transient(f"switch {self._name}: {said}", retry_after_s=RETRY_AFTER_S)
+        check(self._name, await self._session.write(script))
 
     async def confirm(self) -> None:
         """Do nothing: what was applied stays."""
@@ -87,7 +81,3 @@ class OpenVswitchDriver:
     async def close(self) -> None:
         """Give the connection up."""
         await self._session.close()
-
-
-def _said(errors: str) -> str:
-    return " / ".join(line.strip() for line in errors.strip().splitlines()[-5:])

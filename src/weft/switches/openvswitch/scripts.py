@@ -14,7 +14,6 @@ from weft.fabric.vlan_config import VlanGateway, VlanPort, VlanSwitching
 
 PART = "=== weft "
 """What begins the line before each part of what the observing script prints."""
-REJECTED = "weft: rejected: "
 BRIDGE = "br-weft"
 MARK = "weft"
 """The key in external_ids of what weft made; its value says what it is."""
