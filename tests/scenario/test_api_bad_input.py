@@ -226,6 +226,20 @@ REFUSED = [
     ("PUT", "/v1/inventory", {"nosuch": []}, "nosuch"),
     ("GET", "/v1/watch?kinds=nosuch", None, "'nosuch' is no kind of object"),
     ("GET", "/v1/watch?after=x", None, "after 'x' is no revision"),
+    *(
+        (method, path, body, "9999")
+        for digits in ("9" * 20, "9" * 5000)  # Python reads no number of more than 4300 digits
+        for method, path, body in (
+            ("GET", f"/v2.0/ports?limit={digits}", None),
+            ("GET", f"/v1/watch?after={digits}", None),
+            ("POST", "/v2.0/networks", {"network": {"mtu": digits}}),
+            (
+                "POST",
+                "/v2.0/security-group-rules",
+                {"security_group_rule": {"security_group_id": NETWORK, "direction": "ingress", "protocol": digits}},
+            ),
+        )
+    ),
     ("GET", "/v1/watch?after=999999999", None, "after '999999999' is no revision"),
     ("GET", "/v1/ports?nosuch=1", None, "'nosuch' is no filter of ports"),
 ]

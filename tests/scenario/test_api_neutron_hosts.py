@@ -49,6 +49,8 @@ async def test_availability_counts_what_neutron_counts(api: Projects) -> None:
     assert numbers(found) == (9, 2**64 + 252, 9, 8, 2**64 + 254, 2**64 + 252)
     assert await api.get(ADMIN, PATH) == [found]
     (four,) = await api.get(ADMIN, f"{PATH}?network_id={network}&ip_version=4")
+    (none,) = await api.get(ADMIN, f"{PATH}?network_id={network}&ip_version=5")
+    assert (none["total_ips"], none["subnet_ip_availability"]) == (0, [])
     assert numbers(four) == (5, 253, 5, 4, 254, 253)
     assert await api.get(ADMIN, f"{PATH}?network_name=other") == []
 

@@ -265,6 +265,8 @@ async def test_a_revision_that_is_past_is_refused_as_recorded(server: ApiServer)
     message = f"Constrained to {current + 1}, but current revision is {current}"
     assert found.json()["NeutronError"]["message"] == message
     await server.call("PUT", path, body, headers={"If-Match": f"revision_number={current}"}, status=200)
+    for wrong in ("x", "revision_number=", "revision_number=-1", "revision_number=" + "9" * 5000):
+        await server.call("PUT", path, body, headers={"If-Match": wrong}, status=400)
 
 
 async def test_a_method_that_is_not_possible_is_refused_as_recorded(server: ApiServer) -> None:

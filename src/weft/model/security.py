@@ -7,6 +7,7 @@ from functools import lru_cache
 import msgspec
 
 from weft.model.intent import Owned
+from weft.model.numbers import whole_number
 
 DEFAULT_GROUP = "default"
 """The name of the group that every project has."""
@@ -115,6 +116,5 @@ IPV6_ONLY = frozenset(
 
 def protocol_number(protocol: str) -> int | None:
     """Return the IANA number of a protocol that is written as a name or a number 0 to 255; None for anything else."""
-    if protocol.isdecimal() and int(protocol) <= 255:
-        return int(protocol)
-    return _NUMBERS.get(protocol)
+    number = whole_number(protocol)
+    return number if number is not None and number <= 255 else _NUMBERS.get(protocol)

@@ -19,6 +19,7 @@ from weft.intent.operations import Operation as PutOff
 from weft.model.errors import Invalid
 from weft.model.ids import NetworkId, PortId, Revision, RouterId, SubnetId, SwitchName
 from weft.model.intent import HistoryEntry
+from weft.model.numbers import whole_number
 from weft.protocol.inventory import encode
 from weft.protocol.node import HEARTBEAT_S
 from weft.protocol.port import HistoryStep, WatchEvent
@@ -119,9 +120,10 @@ def _kinds(given: Sequence[str]) -> frozenset[Kind]:
 def _after(given: str | None, newest: Revision) -> Revision:
     if given is None:
         return newest
-    if not given.isdecimal() or int(given) > newest:
-        raise Invalid(f"after '{given}' is no revision of this server: it is at {newest}")
-    return Revision(int(given))
+    number = whole_number(given)
+    if number is None or number > newest:
+        raise Invalid(f"after '{given[:100]}' is no revision of this server: it is at {newest}")
+    return Revision(number)
 
 
 def _port(snapshot: Snapshot, id_: str) -> Row | None:

@@ -1,6 +1,7 @@
 """How many addresses of each network are free: Neutron's network-ip-availabilities. For administrators."""
 
 import json
+from collections.abc import Container
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -42,7 +43,7 @@ class AvailabilityPages:
     async def index(self, request: Request) -> Response:
         """Answer the availability of the networks that pass the query's filters; of an IP version, if it names one."""
         query = parse_query(ATTRIBUTES, request.query_params.multi_items())
-        versions = {int(version) for version in query.filters.get("ip_version", ()) if version in ("4", "6")}
+        versions = query.filters.get("ip_version")
         filters = {name: values for name, values in query.filters.items() if name != "ip_version"}
         matches = matcher(ATTRIBUTES, type(query)(filters=filters))
 
@@ -67,13 +68,13 @@ class AvailabilityPages:
             network = snapshot.network(id_)
             if network is None:
                 raise missing("Network", id_)
-            return _render(network, availability_of(snapshot, network), set())
+            return _render(network, availability_of(snapshot, network), None)
 
         return _answer({"network_ip_availability": await self._store.read(look)})
 
 
-def _render(network: Network, subnets: list[tuple[Subnet, Availability]], versions: set[int]) -> Rendered:
-    wanted = [(subnet, each) for subnet, each in subnets if not versions or subnet.cidr.version in versions]
+def _render(network: Network, subnets: list[tuple[Subnet, Availability]], versions: Container[str] | None) -> Rendered:
+    wanted = [(subnet, each) for subnet, each in subnets if versions is None or str(subnet.cidr.version) in versions]
     return {
         "network_id": network.id,
         "network_name": network.name,

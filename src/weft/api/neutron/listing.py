@@ -8,9 +8,10 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.requests import Request
 
-from weft.api.neutron.attributes import Attribute, bad_request, invalid_input
+from weft.api.neutron.attributes import MAX_REASON_LENGTH, Attribute, bad_request, invalid_input
 from weft.api.neutron.values import Refused, boolean
 from weft.model.errors import Invalid
+from weft.model.numbers import whole_number
 
 Rendered = dict[str, object]
 Matcher = Callable[[Rendered], bool]
@@ -93,9 +94,11 @@ def _order(
 def _limit(text: str) -> int | None:
     if not text:
         return None
-    if not text.isdecimal():
-        raise Invalid(f"Bad limit request: Limit must be an integer 0 or greater and not '{text}'.")
-    return int(text) or None  # Neutron takes 0 for no limit
+    limit = whole_number(text)
+    if limit is None:
+        shown = text[:MAX_REASON_LENGTH]
+        raise Invalid(f"Bad limit request: Limit must be an integer 0 or greater and not '{shown}'.")
+    return limit or None  # Neutron takes 0 for no limit
 
 
 def matcher(table: Mapping[str, Attribute], query: ListQuery) -> Matcher:

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from weft.api.access import Access
 from weft.api.answers import JsonAnswer, no_content, read_json
 from weft.api.idempotency import once
-from weft.api.neutron.attributes import Attribute, bad_request, check_create, check_update
+from weft.api.neutron.attributes import MAX_REASON_LENGTH, Attribute, bad_request, check_create, check_update
 from weft.api.neutron.listing import (
     ListQuery,
     Rendered,
@@ -26,6 +26,7 @@ from weft.api.neutron.rows import OwnedRow, Values
 from weft.api.routing import Operation
 from weft.model.errors import Conflict
 from weft.model.ids import NetworkId, PortId
+from weft.model.numbers import whole_number
 from weft.store import Snapshot, Store, Transaction
 
 MAX_BULK = 1000
@@ -305,7 +306,7 @@ def _expected_revision(request: Request) -> int | None:
     given = request.headers.get("if-match")
     if given is None:
         return None
-    number = given.removeprefix(_IF_MATCH)
-    if not given.startswith(_IF_MATCH) or not number.isdecimal():
-        raise bad_request(f"'{given}' is not an If-Match of this API: write {_IF_MATCH}NUMBER")
-    return int(number)
+    number = whole_number(given.removeprefix(_IF_MATCH)) if given.startswith(_IF_MATCH) else None
+    if number is None:
+        raise bad_request(f"'{given[:MAX_REASON_LENGTH]}' is not an If-Match of this API: write {_IF_MATCH}NUMBER")
+    return number

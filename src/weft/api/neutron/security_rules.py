@@ -19,6 +19,7 @@ from weft.intent.security_rules import (
     rule_of,
 )
 from weft.model.errors import Invalid
+from weft.model.numbers import whole_number
 from weft.model.security import PROTOCOLS, Direction, EtherType, SecurityGroupRule, default_group_id, protocol_number
 from weft.model.sharing import ObjectType
 from weft.store import Snapshot, Transaction
@@ -53,7 +54,8 @@ def protocol(value: object) -> str | None:
         message = f"Security group rule protocol {str(value)[:100]} not supported. Only protocol values "
         message += f"{[None, *PROTOCOLS]} and integer representations [0 to 255] are supported."
         raise Invalid(message, kind="SecurityGroupRuleInvalidProtocol")
-    return str(int(text)) if text.isdecimal() else text
+    number = whole_number(text)
+    return text if number is None else str(number)
 
 
 def prefix(value: object) -> str | None:

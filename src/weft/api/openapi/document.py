@@ -47,6 +47,7 @@ _HEADERS: Mapping[str, Schema] = {
     "Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "Prefer": {"enum": ["respond-async"]},
 }
+_IF_MATCH: Schema = {"type": "string", "pattern": "^revision_number=[0-9]+$"}
 
 
 class DocumentPages:
@@ -159,6 +160,8 @@ def _parameters(operation: Operation, page: Page) -> Iterable[dict[str, Any]]:
         yield {"name": name, "in": "query", "schema": schema}
     for name, schema in _HEADERS.items() if page.once else ():
         yield {"name": name, "in": "header", "schema": schema}
+    if page.conditional:
+        yield {"name": "If-Match", "in": "header", "schema": _IF_MATCH}
 
 
 def _name(operation: Operation) -> str:

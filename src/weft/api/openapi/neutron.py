@@ -98,7 +98,9 @@ _BINDINGS = "/v2.0/ports/{id}/bindings"
 
 def shown_schema(table: Mapping[str, Attribute]) -> Schema:
     """Return what an object looks like; which attributes are there depends on the caller, and on ``fields``."""
-    shown: dict[str, type | Schema] = {name: SHAPES.get(name, {}) for name in table}
+    shown: dict[str, type | Schema] = {
+        name: SHAPES.get(name, {}) for name, attribute in table.items() if attribute.matched
+    }
     if "network_labels" in shown:
         shown["network_choice"] = NetworkChoice
     return {"type": "object", "properties": shown}
@@ -119,6 +121,13 @@ def _list_query(table: Mapping[str, Attribute]) -> Mapping[str, Schema]:
     filters = {name: TEXT for name, attribute in table.items() if attribute.filters}
     tags = _TAG_FILTERS if "tags" in table else ()
     return {**filters, **dict.fromkeys(tags, TEXT), **_PAGING}
+
+
+def _listed(collection: str, shown: Schema) -> Schema:
+    """Return what a list looks like that comes in pages."""
+    found = many(collection, shown)
+    found["properties"][f"{collection}_links"] = _LINKS
+    return found
 
 
 _AVAILABILITY: Schema = {
@@ -172,7 +181,9 @@ OTHERS: Mapping[tuple[str, str], Page] = {
         query=_list_query(ZONES),
     ),
     ("GET", "/v2.0/service-providers"): Page(answers={200: many("service_providers", OBJECT)}),
-    ("GET", f"{_BINDINGS}"): Page(answers={200: many("bindings", shown_schema(BINDING))}),
+    ("GET", f"{_BINDINGS}"): Page(
+        answers={200: _listed("bindings", shown_schema(BINDING))}, query=_list_query(BINDING)
+    ),
     ("POST", f"{_BINDINGS}"): Page(
         takes=one("binding", given_schema(BINDING)), answers={201: one("binding", shown_schema(BINDING))}, once=True
     ),
@@ -206,14 +217,12 @@ def _resource_page(method: str, resource: Resource[Any], *, of_one: bool) -> Pag
     if method == "GET":
         if of_one:
             return Page(answers={200: one(resource.name, shown)}, query={"fields": TEXT})
-        listed = many(resource.collection, shown)
-        listed["properties"][f"{resource.collection}_links"] = _LINKS
-        return Page(answers={200: listed}, query=_list_query(table))
+        return Page(answers={200: _listed(resource.collection, shown)}, query=_list_query(table))
     if method == "DELETE":
-        return Page(answers={204: None}, once=True)
+        return Page(answers={204: None}, once=True, conditional=True)
     if method == "PUT":
         given = one(resource.name, given_schema(table, put=True))
-        return Page(takes=given, answers={200: one(resource.name, shown)}, once=True)
+        return Page(takes=given, answers={200: one(resource.name, shown)}, once=True, conditional=True)
     given = given_schema(table)
     bulk = one(resource.collection, {"type": "array", "items": given, "minItems": 1, "maxItems": MAX_BULK})
     made = {"anyOf": [one(resource.name, shown), many(resource.collection, shown)]}

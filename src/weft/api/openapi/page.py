@@ -30,6 +30,8 @@ class Page:
     """Of the answers."""
     once: bool = False
     """Whether the request may be made idempotent, or be put off: see weft.api.idempotency."""
+    conditional: bool = False
+    """Whether If-Match may name the revision that is meant."""
 
 
 def one(name: str, of: type | Schema) -> Schema:
