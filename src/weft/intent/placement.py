@@ -23,10 +23,29 @@ def owed_on(tx: Transaction, network: Network, node: NodeName, *, trunk: bool = 
 
     Raises Invalid for a node that is not in the inventory, Conflict for one that can't carry the port's network.
     """
-    hindrance = obstacle(tx, network, node, trunk=trunk)
+    # Of every port the same until network or inventory change, and asked for with every bind.
+    owed = tx.made(("owed", network.id, node), lambda: _owed_if_fit(tx, network, node))
+    if Realizer.HOST not in owed and (hindrance := _otherwise_there(tx, network, node, trunk=trunk)) is not None:
+        raise hindrance
+    return owed
+
+
+def obstacle(tx: Transaction, network: Network, node: NodeName, *, trunk: bool = False) -> Conflict | None:
+    """Return what keeps a node from carrying a network; None if nothing does. Raises Invalid for an unknown node."""
+    hindrance = _unfit(tx, network, node)
+    if hindrance is not None or Realizer.HOST in _owed(tx.topology(), node):
+        return hindrance
+    return _otherwise_there(tx, network, node, trunk=trunk)
+
+
+def _owed_if_fit(tx: Transaction, network: Network, node: NodeName) -> frozenset[Realizer]:
+    hindrance = _unfit(tx, network, node)
     if hindrance is not None:
         raise hindrance
-    topology = tx.topology()
+    return _owed(tx.topology(), node)
+
+
+def _owed(topology: Topology, node: NodeName) -> frozenset[Realizer]:
     found = topology.nodes[node]
     if topology.pools(found.site) is None:
         return frozenset({Realizer.HOST})
@@ -35,8 +54,8 @@ def owed_on(tx: Transaction, network: Network, node: NodeName, *, trunk: bool = 
     return frozenset({Realizer.FABRIC})
 
 
-def obstacle(tx: Transaction, network: Network, node: NodeName, *, trunk: bool = False) -> Conflict | None:
-    """Return what keeps a node from carrying a network; None if nothing does. Raises Invalid for an unknown node."""
+def _unfit(tx: Transaction, network: Network, node: NodeName) -> Conflict | None:
+    """Return what keeps a node from carrying a network, whatever is bound there. Raises Invalid for an unknown node."""
     topology = tx.topology()
     found = topology.nodes.get(node)
     if found is None:
@@ -50,10 +69,10 @@ def obstacle(tx: Transaction, network: Network, node: NodeName, *, trunk: bool =
     if found.dataplane not in {Dataplane.OVS, Dataplane.NONE}:
         message = f"node '{node}' has dataplane '{found.dataplane}', which this version cannot bind ports on"
         return Conflict(message, kind="DataplaneUnsupported")
-    return None if topology.pools(found.site) is None else _off_the_leaves(tx, network, found, trunk=trunk)
+    return None if topology.pools(found.site) is None else _off_the_leaves(tx, network, found)
 
 
-def _off_the_leaves(tx: Transaction, network: Network, node: Node, *, trunk: bool) -> Conflict | None:
+def _off_the_leaves(tx: Transaction, network: Network, node: Node) -> Conflict | None:
     """Return what keeps the leaves from carrying a network to a node."""
     topology = tx.topology()
     if not topology.leaf_links(node.name):
@@ -66,7 +85,7 @@ def _off_the_leaves(tx: Transaction, network: Network, node: Node, *, trunk: boo
     if not topology.edge_links(node.name):
         message = f"all links of bare-metal node '{node.name}' carry management, which is untagged as its network"
         return Conflict(f"{message} would be; set management = false on one of them", kind="NodeUnreachable")
-    return _otherwise_there(tx, network, node.name, trunk=trunk)
+    return None
 
 
 def _numberless(tx: Transaction, network: Network, node: Node) -> str | None:

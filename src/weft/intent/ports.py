@@ -301,8 +301,8 @@ def _unbind(tx: Transaction, view: PortView, *, actor: str) -> PortView:
 
 
 def _is_tagged_metal(tx: Transaction, binding: Binding) -> bool:
-    node = tx.topology().nodes.get(binding.node)
-    return binding.is_trunk and node is not None and node.dataplane is Dataplane.NONE
+    node = tx.topology().nodes.get(binding.node) if binding.is_trunk else None
+    return node is not None and node.dataplane is Dataplane.NONE
 
 
 def _shown_anew(tx: Transaction, before: PortView, outcome: Outcome) -> Port:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from weft.model.addresses import IPAddress, IPNetwork, written_address
-from weft.model.intent import HistoryEntry, Network, Port, Subnet
+from weft.model.intent import HistoryEntry, LeafVlan, Network, Port, Subnet
 
 T = TypeVar("T")
 
@@ -61,6 +61,12 @@ def decode_history(body: bytes) -> tuple[HistoryEntry, ...]:
 def decode_subnet(body: bytes) -> Subnet:
     """Return a subnet from its stored form; every port of it needs it, and parsing addresses is slow."""
     return decode(Subnet, body)
+
+
+@lru_cache(maxsize=4096)
+def decode_leaf_vlan(body: bytes) -> LeafVlan:
+    """Return the VLAN of a network from its stored form; every port that is bound needs it."""
+    return decode(LeafVlan, body)
 
 
 def decode_port(body: bytes) -> Port:

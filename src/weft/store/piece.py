@@ -54,6 +54,8 @@ class Piece(Snapshot):
         self._saved: dict[PortId, None] = {}
         self._told: dict[PortId, list[HistoryEntry]] = {}
         self._counts: dict[tuple[str, str], int] = {}
+        self._topology: Topology | None = None
+        """As this piece sees it, if it has looked."""
 
     # --- what the engine does with it
 
@@ -134,7 +136,9 @@ class Piece(Snapshot):
 
     def topology(self) -> Topology:
         """Return the wiring of the inventory."""
-        return self.made("topology", super().topology)
+        if self._topology is None:
+            self._topology = self.made("topology", super().topology)
+        return self._topology
 
     def network(self, id_: NetworkId) -> Network | None:
         """Return a network."""

@@ -18,7 +18,7 @@ from weft.model.inventory import Inventory
 from weft.ports.lifecycle import Lifecycle
 from weft.store import schema as t
 from weft.store.changes import REVISION, Kind
-from weft.store.codec import decode, decode_history, decode_network, decode_port, decode_subnet
+from weft.store.codec import decode, decode_history, decode_leaf_vlan, decode_network, decode_port, decode_subnet
 from weft.store.engine import Answer, Connection, Question
 from weft.store.views import PortView, SwitchStatus
 
@@ -228,7 +228,7 @@ class Snapshot:
     def leaf_vlan(self, domain: str, network_id: NetworkId) -> LeafVlan | None:
         """Return the VLAN of a network in a domain, resting or not."""
         row = self.row(t.leaf_vlans, domain, network_id)
-        return None if row is None else decode(LeafVlan, row[0])
+        return None if row is None else decode_leaf_vlan(row[0])
 
     def history(self, port_id: PortId) -> list[HistoryEntry]:
         """Return a port's history, oldest entry first; it outlives the port."""
@@ -347,6 +347,24 @@ def ports_question(dialect: sa.Dialect, ids: Sequence[PortId]) -> Question:
     """Return what asks for at most MAX_KEYS ports by their ids: each is answered with its id and what `row` gives."""
     keys = padded(ids)
     return question(dialect, _port_rows(len(keys)), **numbered(keys, "id"))
+
+
+def shown_ports_question(dialect: sa.Dialect, ids: Sequence[PortId]) -> Question:
+    """Return what asks for ports, and for their networks, of which a port shows something.
+
+    Each is answered with its id and what `row` gives, then with the network's id and what `row` gives.
+    """
+    keys = padded(ids)
+    return question(dialect, _shown_port_rows(len(keys)), **numbered(keys, "id"))
+
+
+@lru_cache(maxsize=16)
+def _shown_port_rows(keys: int) -> sa.Select[Any]:
+    columns = [table.c[name] for table in (t.ports, t.networks) for name in ("id", *shown_columns(table))]
+    found = t.ports.join(t.networks, t.networks.c.id == t.ports.c.network_id)
+    return (
+        sa.select(*columns).select_from(found).where(t.ports.c.id.in_([sa.bindparam(f"id{at}") for at in range(keys)]))
+    )
 
 
 @lru_cache(maxsize=16)

@@ -367,6 +367,7 @@ class Transaction(Piece):
     def put_inventory(self, inventory: Inventory, numbering: Numbering) -> None:
         """Write inventory and numbering."""
         body = encode(inventory)
+        self._topology = None
         self._put(t.documents, {"name": "inventory", "body": body})
         self._put(t.cursors, {"name": INVENTORY, "value": mark_of(body)})
         self._put(t.documents, {"name": "numbering", "body": encode(numbering)})
