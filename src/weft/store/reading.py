@@ -8,7 +8,7 @@ one of its queries has read by its key is there for the others.
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -20,11 +20,10 @@ from weft.store import schema as t
 from weft.store.damage import Damage
 from weft.store.engine import Answer, Connection, Engine, Question
 from weft.store.layers import Key
-from weft.store.snapshot import Snapshot, ports_question
+from weft.store.snapshot import Snapshot, ports_question, shown_ports_question
 
 T = TypeVar("T")
 
-THREADS = 2
 MAX_BATCH = 16
 """Queries that share a snapshot; a slow one holds up those behind it in its batch."""
 
@@ -71,16 +70,45 @@ class _SharedSnapshot(Snapshot):
         return found
 
 
+class _AskMoreError(Exception):
+    """A query asks for what was not read ahead."""
+
+
+class _Glance(Snapshot):
+    """What one statement has found, and nothing else."""
+
+    def __init__(self, connection: Connection, dialect: sa.Dialect, rows: Mapping[tuple[sa.Table, Key], Any]) -> None:
+        super().__init__(connection, dialect)
+        self._rows = rows
+
+    def row(self, table: sa.Table, *key: Any) -> tuple[Any, ...] | None:
+        """Return what a table has under a primary key."""
+        try:
+            found: tuple[Any, ...] | None = self._rows[table, key]
+        except KeyError:
+            raise _AskMoreError from None
+        return found
+
+    def run(self, statement: sa.ClauseElement, **parameters: Any) -> Any:
+        """Refuse a query."""
+        raise _AskMoreError
+
+    def ask(self, *questions: Question) -> list[Answer]:
+        """Refuse queries."""
+        raise _AskMoreError
+
+
 class Readers:
     """Threads with a connection each."""
 
-    def __init__(self, engine: Engine, damage: Damage) -> None:
+    def __init__(self, engine: Engine, damage: Damage, threads: int) -> None:
+        """`threads`: as many queries as may take long at once; of short ones, two would ask twice for half as many."""
         self._engine = engine
         self._damage = damage
         self._queue: queue.SimpleQueue[_Query | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._serve, name=f"store-reader-{number}", daemon=True)
-            for number in range(THREADS)
+            for number in range(threads)
         ]
         self._closed = False
         for thread in self._threads:
@@ -139,23 +167,11 @@ class Readers:
 
     def _answer(self, connection: Connection | None, batch: Sequence[_Query]) -> Connection | None:
         """Run the queries of a batch; return the connection for the next, None if it is of no more use."""
-        ahead = sorted({id_ for query in batch for id_ in query.ports})[:MAX_BATCH]
         try:
-            asked = [query.asked for query in batch if query.asked is not None]
-            one_state = len(asked) < len(batch)
-            if ahead:
-                asked.append(ports_question(self._engine.dialect, ahead))
-            connection, found = self._begin_read(connection, asked, one_state=one_state)
-            rows: dict[tuple[sa.Table, Key], Any] = {(t.ports, (id_,)): None for id_ in ahead}
-            if ahead:
-                rows.update({(t.ports, (id_,)): tuple(row) for id_, *row in found.pop()})
-            snapshot = _SharedSnapshot(connection, self._engine.dialect, rows)
-            answers = iter(found)
-            for query in batch:
-                if query.asked is not None:
-                    query.result = next(answers)
-                else:
-                    self._run(connection, snapshot, query)
+            connection, left = self._answer_at_a_glance(connection, batch)
+            if left:
+                connection = self._answer_in_one_state(connection, left)
+            assert connection is not None, "something was asked"
             _settle(batch)
         except self._engine.failures as error:
             if connection is not None:
@@ -169,6 +185,43 @@ class Readers:
             _settle(batch)
             return None
         return self._ended(connection)
+
+    def _answer_at_a_glance(
+        self, connection: Connection | None, batch: Sequence[_Query]
+    ) -> tuple[Connection | None, Sequence[_Query]]:
+        """Run queries that do with ports and their networks; return the connection, and the queries that ask for more.
+
+        One statement sees one state, and needs no transaction: of three ways to a server and back, that leaves one.
+        """
+        if not self._engine.is_remote or not all(query.ports for query in batch):
+            return connection, batch
+        dialect, ahead = self._engine.dialect, _ports_of(batch)
+        connection, [found] = self._begin_read(connection, [shown_ports_question(dialect, ahead)], one_state=False)
+        rows: dict[tuple[sa.Table, Key], Any] = {(t.ports, (id_,)): None for id_ in ahead}
+        for id_, body, life, network_id, network in found:
+            rows[t.ports, (id_,)] = (body, life)
+            rows[t.networks, (network_id,)] = (network,)
+        glance = _Glance(connection, dialect, rows)
+        return connection, [query for query in batch if not self._run(connection, glance, query)]
+
+    def _answer_in_one_state(self, connection: Connection | None, batch: Sequence[_Query]) -> Connection:
+        ahead = _ports_of(batch)
+        asked = [query.asked for query in batch if query.asked is not None]
+        one_state = len(asked) < len(batch)
+        if ahead:
+            asked.append(ports_question(self._engine.dialect, ahead))
+        connection, found = self._begin_read(connection, asked, one_state=one_state)
+        rows: dict[tuple[sa.Table, Key], Any] = {(t.ports, (id_,)): None for id_ in ahead}
+        if ahead:
+            rows.update({(t.ports, (id_,)): tuple(row) for id_, *row in found.pop()})
+        snapshot = _SharedSnapshot(connection, self._engine.dialect, rows)
+        answers = iter(found)
+        for query in batch:
+            if query.asked is not None:
+                query.result = next(answers)
+            else:
+                self._run(connection, snapshot, query)
+        return connection
 
     def _answer_apart(self, batch: Sequence[_Query]) -> Connection | None:
         """Run the queries of a batch each alone: that one of them has met damage is nothing to the others."""
@@ -200,9 +253,12 @@ class Readers:
         connection = self._engine.connect()
         return connection, connection.begin_read(asked) if one_state else connection.ask(asked)
 
-    def _run(self, connection: Connection, snapshot: Snapshot, query: _Query) -> None:
+    def _run(self, connection: Connection, snapshot: Snapshot, query: _Query) -> bool:
+        """Run a query; return False if it asks for more than there is to be seen."""
         try:
             query.result = query.run(snapshot)
+        except _AskMoreError:
+            return False
         except self._engine.failures as error:
             query.error = self._damage.told_by(error)
             if query.error is None or not connection.is_usable():
@@ -211,10 +267,15 @@ class Readers:
             if not isinstance(error, WeftError):
                 log.exception("query_failed", error=repr(error))
             query.error = error
+        return True
 
 
 def _nothing(snapshot: Snapshot) -> None:
     del snapshot
+
+
+def _ports_of(batch: Sequence[_Query]) -> list[PortId]:
+    return sorted({id_ for query in batch for id_ in query.ports})[:MAX_BATCH]
 
 
 def _settle(batch: Sequence[_Query]) -> None:
