@@ -1,5 +1,6 @@
 """What Nova and people say of a port besides its network: pairs, DHCP options, names, MACs, IPv6; kept and shown."""
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import AsyncIterator
@@ -281,3 +282,53 @@ async def test_modes_that_contradict_are_refused(
     network, _ = await server.make_network()
     body = {"subnet": {"network_id": network, "cidr": "2001:db8::/64", "ip_version": 6, **attributes}}
     assert message in await refused(server, "POST subnets", body, 400)
+
+
+# --- requests that come together
+
+
+async def test_of_requests_that_come_together_one_that_fails_fails_alone(server: ApiServer) -> None:
+    network, _ = await server.make_network()
+    elsewhere = "00000000-0000-4000-8000-000000000000"
+    networks = [network, network, elsewhere, network]
+    bodies = [{"port": {"network_id": each, "name": f"p{at}"}} for at, each in enumerate(networks)]
+    answers = await asyncio.gather(*(server.answer("POST", "/v2.0/ports", json=body) for body in bodies))
+    assert [answer.status_code for answer in answers] == [201, 201, 404, 201]
+    made = [answer.json()["port"] for answer in answers if answer.status_code == 201]
+    assert [port["name"] for port in made] == ["p0", "p1", "p3"]
+    assert len({addresses(port)[0] for port in made}) == 3
+
+
+async def test_changes_of_one_port_that_come_together_are_all_made(server: ApiServer) -> None:
+    network, _ = await server.make_network()
+    port = await server.make("port", network_id=network)
+    path = f"/v2.0/ports/{port['id']}"
+    changes: list[dict[str, object]] = [{"name": "new"}, {"binding:host_id": "node1"}, {"description": "said"}]
+    answers = await asyncio.gather(*(server.call("PUT", path, {"port": each}, status=200) for each in changes))
+    assert len({answer["port"]["revision_number"] for answer in answers}) == 3
+    found = (await server.call("GET", path))["port"]
+    assert (found["name"], found["binding:host_id"], found["description"]) == ("new", "node1", "said")
+    assert found["revision_number"] == port["revision_number"] + 3
+
+
+async def test_of_changes_that_expect_one_revision_one_is_made(server: ApiServer) -> None:
+    network, _ = await server.make_network()
+    port = await server.make("port", network_id=network)
+    expected = {"If-Match": f"revision_number={port['revision_number']}"}
+    answers = await asyncio.gather(
+        *(
+            server.answer("PUT", f"/v2.0/ports/{port['id']}", json={"port": {"name": name}}, headers=expected)
+            for name in ("a", "b", "c")
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 412, 412]
+
+
+async def test_a_port_that_several_delete_at_once_is_deleted_once(server: ApiServer) -> None:
+    network, _ = await server.make_network()
+    port = await server.make("port", network_id=network)
+    other = await server.make("port", network_id=network)
+    paths = [f"/v2.0/ports/{each['id']}" for each in (port, port, other)]
+    answers = await asyncio.gather(*(server.answer("DELETE", path) for path in paths))
+    assert sorted(answer.status_code for answer in answers) == [204, 204, 404]
+    assert (await server.call("GET", f"/v2.0/ports?network_id={network}"))["ports"] == []

@@ -40,7 +40,10 @@ _ASKING = frozenset({b"idempotency-key", b"prefer"})
 _KEPT_HEADERS = ("host", "if-match", "x-forwarded-proto", "x-project-id")
 """What of a request's headers its answer depends on. Never its tokens."""
 
+Item = TypeVar("Item")
 T = TypeVar("T")
+Together = tuple[Callable[[Transaction, Sequence[Item]], Sequence[T]], Item]
+"""What does the same for several requests, and what this one asks of it."""
 
 
 async def once(
@@ -51,15 +54,20 @@ async def once(
     answer: Callable[[T], Response],
     *,
     ports: Sequence[PortId] = (),
+    together: Together[Item, T] | None = None,
 ) -> Response:
     """Do `work` and return its `answer`; once, however often the request comes, if it asks for that.
 
     `body` is the request's, decoded; None for none. `ports` are those that `work` will ask for (Store.transact).
+    `together` does what `work` does for several requests at once (Store.transact_together).
     Raises what `work` raises, and Invalid for a key that is none, or that was used for another request.
     """
     if (running := request.scope.get(RUNNING)) is not None:
         return await _insisted(store, lambda tx: _end(tx, operation_of(tx, running), work, answer))
     if not any(name in _ASKING for name, _ in request.scope["headers"]):
+        if together is not None:
+            do_all, item = together
+            return answer(await store.transact_together(do_all, item, ports=ports))
         return answer(await _insisted(store, work, ports))
 
     asked = _asked(request, body) if _wants_async(request) else None

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from random import Random as Dice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -26,11 +26,16 @@ from weft.store.reading import Readers
 from weft.store.snapshot import Snapshot, question
 from weft.store.sqlite import SqliteEngine
 from weft.store.transaction import Transaction
-from weft.store.writer import Work, Writer
+from weft.store.work import Work
+from weft.store.writer import Writer
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Clock = Callable[[], float]
 Random = Callable[[int], int]
+
+READERS = 2
+"""Threads for queries that may take long."""
 
 POLL_S = 0.02
 """How often a shared database is asked for what other processes have written."""
@@ -49,7 +54,8 @@ class Store:
         self._clock = clock
         self._damage = Damage(engine)
         self._writer = Writer(engine, clock, random, self._announce, self._damage)
-        self._readers = Readers(engine, self._damage)
+        self._readers = Readers(engine, self._damage, READERS)
+        self._lookers = Readers(engine, self._damage, 1) if engine.is_remote else None
         self._looking: Connection | None = None
         self._looked_at: int | None = None
         """After how many commits the looking connection began to see; None: it sees nothing now."""
@@ -96,6 +102,8 @@ class Store:
             self._polling.cancel()
         await self._writer.stop()
         await self._readers.close()
+        if self._lookers is not None:
+            await self._lookers.close()
         if self._looking is not None:
             self._looking.close()
             self._looking = None
@@ -125,12 +133,35 @@ class Store:
         or the database can't commit; if the connection broke during the commit, nobody knows whether it was done.
         A database that was found damaged is not written to (Transient, DatabaseDamaged).
         """
+        done: T = await self._written(Work(work, self._loop.create_future(), self._clock(), ports=ports))
+        return done
+
+    async def transact_together(
+        self,
+        together: Callable[[Transaction, Sequence[Item]], Sequence[T]],
+        item: Item,
+        *,
+        ports: Sequence[PortId] = (),
+    ) -> T:
+        """As `transact`, of work that may share its transaction with the same work of others, and so cost less.
+
+        `together` returns a result for each item. If it raises for several items, it is called again for each of them
+        in a transaction of its own. To be shared it must be the same function: not one made for a caller.
+        """
+
+        def alone(tx: Transaction) -> T:
+            return together(tx, [item])[0]
+
+        future: asyncio.Future[T] = self._loop.create_future()
+        done: T = await self._written(Work(alone, future, self._clock(), ports=ports, together=together, item=item))
+        return done
+
+    async def _written(self, work: Work) -> Any:
         if self._closed:
             raise Transient("the store is closed: the server is stopping", retry_after_s=1.0)
         self._damage.check()
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._writer.submit(Work(work, future, self._clock(), ports=ports))
-        return await future
+        self._writer.submit(work)
+        return await work.future
 
     async def read(self, query: Callable[[Snapshot], T], *, ports: Sequence[PortId] = ()) -> T:
         """Run `query` on a consistent snapshot in a reader thread and return its result.
@@ -145,7 +176,9 @@ class Store:
         A file's rows are mostly in memory: finding one costs less than handing the question to another thread.
         `ports` is a hint, as to `read`.
         """
-        if self._engine.is_remote or self._closed:
+        if self._lookers is not None:
+            return await self._lookers.read(query, ports)
+        if self._closed:
             return await self._readers.read(query, ports)
         try:
             return query(Snapshot(self._newest(), self._engine.dialect))

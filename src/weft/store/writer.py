@@ -11,12 +11,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import structlog
 
 from weft.model.errors import Transient, WeftError
-from weft.model.ids import PortId, Revision
+from weft.model.ids import Revision
 from weft.store.catching_up import catch_up, questions
 from weft.store.changes import HEAD
 from weft.store.damage import Damage
@@ -25,6 +24,7 @@ from weft.store.group import Group, Kept
 from weft.store.snapshot import question
 from weft.store.sweeping import Sweeper
 from weft.store.transaction import Transaction
+from weft.store.work import APART, Work, sorted_out
 
 MAX_QUEUED = 4096
 """Pieces of work that may wait for the writer; more are refused with Transient."""
@@ -32,43 +32,10 @@ MAX_GROUP = 256
 """Pieces of work in one commit."""
 HANDED_OVER = 32
 """Pieces of work that the writer is woken for in the midst of a turn of the loop: it begins while others are read."""
-PACE_S = 0.005
+PACE_S = 0.0035
 """How far apart groups begin while several pieces come to one: the fixed price of a commit is paid by more of them."""
 
 log = structlog.get_logger()
-
-
-class Work:
-    """A piece of work on its way through the writer thread."""
-
-    def __init__(
-        self,
-        run: Callable[[Transaction], Any],
-        future: asyncio.Future[Any],
-        asked_at: float,
-        *,
-        ports: Sequence[PortId] = (),
-    ) -> None:
-        self.run = run
-        self.ports = ports
-        self.asked_at = asked_at
-        self.future = future
-        self.begin()
-
-    def begin(self) -> None:
-        """Forget an attempt."""
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.transaction: Transaction | None = None
-
-    def resolve(self) -> None:
-        """Hand over the outcome; in the loop that waits for it."""
-        if self.future.cancelled():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
 
 
 class _AgainCarefully(Exception):
@@ -107,6 +74,8 @@ class Writer:
         self._sweeper = Sweeper()
         self._with_others = False
         """Whether another process has written between the last two groups, and so will have before the next."""
+        self._apart = 0
+        """In how many groups to come each piece is done alone: some that were done as one have failed."""
         self._began = 0.0
         """When the last group had its turn."""
 
@@ -205,8 +174,11 @@ class Writer:
             group = Group(self._engine, connection, self.kept, head, careful=careful)
             if ahead := [id_ for work in works for id_ in work.ports]:
                 group.look_ahead(ahead)
-            for work in works:
-                self._attempt(group, work)
+            for alike in [[work] for work in works] if careful or self._apart else sorted_out(works):
+                if len(alike) == 1 or not self._attempt_as_one(group, alike):
+                    for work in alike:
+                        self._attempt(group, work)
+            self._apart = max(0, self._apart - 1)
             self._sweeper.sweep(group, self._clock())
             try:
                 group.commit()
@@ -246,6 +218,32 @@ class Writer:
             work.error = error
         else:
             work.transaction = transaction
+
+    def _attempt_as_one(self, group: Group, works: Sequence[Work]) -> bool:
+        """Run pieces as one, which costs less; if that raises, undo it and return False."""
+        first = works[0]
+        assert first.together is not None, "work that is done alone is like no other"
+        transaction = Transaction(group, clock=self._clock, asked_at=first.asked_at, random=self._random)
+        try:
+            transaction.begin()
+            results = first.together(transaction, [work.item for work in works])
+            transaction.finish()
+        except Exception as error:
+            if self._damage.told_by(error) is not None:
+                transaction.undo()
+                raise
+            if isinstance(error, self._engine.failures):
+                transaction.undo()
+                raise _AgainCarefully from error
+            transaction.give_up()
+            if not group.connection.is_usable():
+                raise
+            self._apart = APART
+            return False
+        first.transaction = transaction
+        for work, result in zip(works, results, strict=True):
+            work.result = result
+        return True
 
     def _undo(self, works: Sequence[Work]) -> None:
         """Take back what allocators learnt from a group that is not committed, newest first."""

@@ -5,7 +5,7 @@ administrators may do everything. What a caller may not see does not exist for i
 change is refused (403), in Neutron's words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_PROJECT_LENGTH = 255
 
 T = TypeVar("T")
+Showing = Callable[[], list[Rendered]]
+"""Shows what was made or changed, when it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,20 @@ class View(Generic[T]):
 
     def show(self, row: T) -> Rendered:
         """Return an object's attributes, those that the caller may know."""
-        found = self._render(row)
-        for name in self._hidden:
-            found.pop(name, None)
-        return found
+        return _without(self._render(row), self._hidden)
+
+    def later(self, rows: Iterable[T]) -> Showing:
+        """Return what shows these rows when it is called: of ports once the writer's turn is over.
+
+        Others wait for that turn, and what a port's attributes cost is a tenth of it.
+        """
+        resource = self._resource
+        if resource.renderer_after is None:
+            found = [self.show(row) for row in rows]
+            return lambda: found
+        kept = list(rows)
+        render, hidden = resource.renderer_after(self._snapshot, kept), self._hidden
+        return lambda: [_without(render(row), hidden) for row in kept]
 
     def get(self, id_: str) -> T:
         """Return an object; raise NotFound if the caller may not see it."""
@@ -107,6 +119,8 @@ class View(Generic[T]):
 
     def check_update(self, row: T, values: Values) -> None:
         """Raise Forbidden for an object or an attribute that the caller may not change."""
+        if self._acting.user.is_admin:
+            return
         self.require(row, f"update_{self._resource.name}")
         self._check_named(values)
         self._check_attributes("update", values, in_own_network=self._in_own_network(row))
@@ -165,6 +179,12 @@ class View(Generic[T]):
         if id_ not in self._networks:
             self._networks[id_] = self._snapshot.network(id_)
         return self._networks[id_]
+
+
+def _without(shown: Rendered, hidden: Iterable[str]) -> Rendered:
+    for name in hidden:
+        shown.pop(name, None)
+    return shown
 
 
 def hidden_below(table: Mapping[str, Attribute], level: Level) -> tuple[str, ...]:

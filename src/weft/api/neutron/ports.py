@@ -93,9 +93,9 @@ _FIELDS = {
 }
 
 
-def _create(tx: Transaction, asked: Sequence[Values], project: str) -> list[PortView]:
+def _create(tx: Transaction, asked: Sequence[tuple[Values, str]]) -> list[PortView]:
     return create_where_asked(
-        tx, [(values, {"project_id": project_of(values, project), **_fields(values)}) for values in asked]
+        tx, [(values, {"project_id": project_of(values, project), **_fields(values)}) for values, project in asked]
     )
 
 
@@ -118,6 +118,16 @@ def renderer(snapshot: Snapshot) -> Callable[[PortView], Rendered]:
         return domains[network_id]
 
     return lambda view: render(view, domain_of(view.port.network_id))
+
+
+def renderer_after(snapshot: Snapshot, views: Sequence[PortView]) -> Callable[[PortView], Rendered]:
+    """Return what shows these ports of a snapshot later."""
+    domains: dict[NetworkId, str] = {}
+    for view in views:
+        if (id_ := view.port.network_id) not in domains:
+            network = snapshot.network(id_)
+            domains[id_] = "" if network is None else network.dns_domain
+    return lambda view: render(view, domains[view.port.network_id])
 
 
 def render(view: PortView, network_domain: str = "") -> Rendered:
@@ -172,8 +182,9 @@ PORTS = Resource(
     find=lambda snapshot, id_: snapshot.port(PortId(id_)),
     select=select_ports,
     renderer=renderer,
+    renderer_after=renderer_after,
     owned=lambda view: view.port,
-    create=lambda tx, values, project: _create(tx, [values], project)[0],
+    create=lambda tx, values, project: _create(tx, [(values, project)])[0],
     create_several=_create,
     update=lambda tx, id_, values: update_port(tx, PortId(id_), PortChanges(**_fields(values))),
     delete=lambda tx, id_: delete_port(tx, PortId(id_)),

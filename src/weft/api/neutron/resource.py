@@ -1,7 +1,8 @@
 """The five requests that every resource answers: list, show, create (one or many), update, delete."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Generic, TypeVar
 
 from starlette.requests import Request
@@ -21,7 +22,7 @@ from weft.api.neutron.listing import (
     streamed,
     with_fields,
 )
-from weft.api.neutron.policy import Acting, View, acting_in, missing
+from weft.api.neutron.policy import Acting, Showing, View, acting_in, missing
 from weft.api.neutron.rows import OwnedRow, Values
 from weft.api.routing import Operation
 from weft.model.errors import Conflict
@@ -61,11 +62,13 @@ class Resource(Generic[T]):
     renderer: Callable[[Snapshot], Callable[[T], Rendered]]
     renderer_for: Callable[[Snapshot, str], Callable[[T], Rendered]] | None = None
     """Returns what shows rows to one project, where each project is shown something else."""
+    renderer_after: Callable[[Snapshot, Sequence[T]], Callable[[T], Rendered]] | None = None
+    """Returns what shows these rows, and asks the snapshot nothing any more."""
     owned: Callable[[T], OwnedRow]
     """Returns the part of a row that all resources have."""
     create: Callable[[Transaction, Values, str], T]
-    create_several: Callable[[Transaction, Sequence[Values], str], list[T]] | None = None
-    """Creates many at once, where that costs less than one after another."""
+    create_several: Callable[[Transaction, Sequence[tuple[Values, str]]], list[T]] | None = None
+    """Creates many at once, each of its values and for its project, where that costs less than one after another."""
     update: Callable[[Transaction, str, Values], T]
     delete: Callable[[Transaction, str], None]
     paged: bool = False
@@ -91,11 +94,11 @@ class Resource(Generic[T]):
         """Return the ports that showing or changing an object begins with."""
         return (PortId(id_),) if self.is_port else ()
 
-    def made(self, tx: Transaction, asked: Sequence[Values], project: str) -> Iterable[T]:
-        """Create all that is asked for, and return it."""
+    def made(self, tx: Transaction, asked: Sequence[tuple[Values, str]]) -> list[T]:
+        """Create all that is asked for, each of its values and for its project, and return it."""
         if self.create_several is not None:
-            return self.create_several(tx, asked, project)
-        return [self.create(tx, values, project) for values in asked]
+            return self.create_several(tx, asked)
+        return [self.create(tx, values, project) for values, project in asked]
 
     def shown_to(self, snapshot: Snapshot, project: str) -> Callable[[T], Rendered]:
         """Return what shows rows to those who act for a project."""
@@ -107,6 +110,25 @@ class Resource(Generic[T]):
         if found is None:
             raise missing(self.noun, id_)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What a request to create asks for, checked as far as that needs no row, and who asks."""
+
+    acting: Acting
+    asked: Sequence[Values]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a request to change an object asks for, or to delete it, and who asks."""
+
+    acting: Acting
+    id: str
+    expected: int | None
+    """The revision number that the object must have; None: any."""
+    values: Values = field(default_factory=dict)
 
 
 class ResourcePages(Generic[T]):
@@ -221,57 +243,77 @@ class ResourcePages(Generic[T]):
         body = await _body(request)
         many = resource.collection in body
         asked = [check_create(resource.name, resource.attributes, each) for each in self._asked(body)]
+        creation = Creation(acting, asked)
 
-        def work(tx: Transaction) -> list[Rendered]:
-            view = View(resource, tx, acting)
-            for values in asked:
+        def work(tx: Transaction) -> Showing:
+            return self._create_all(tx, [creation])[0]
+
+        def answer(made: Showing) -> Response:
+            shown = made()
+            return JsonAnswer({resource.collection: shown} if many else {resource.name: shown[0]}, status_code=201)
+
+        together = (self._create_all, creation) if resource.create_several is not None else None
+        return await once(self._store, request, body, work, answer, together=together)
+
+    def _create_all(self, tx: Transaction, creations: Sequence[Creation]) -> list[Showing]:
+        """Do what several requests ask for, and return what shows each of them what it has made."""
+        views = [View(self._resource, tx, creation.acting) for creation in creations]
+        for view, creation in zip(views, creations, strict=True):
+            for values in creation.asked:
                 view.check_create(values)
-            return [view.show(row) for row in resource.made(tx, asked, acting.project)]
-
-        def answer(made: list[Rendered]) -> Response:
-            return JsonAnswer({resource.collection: made} if many else {resource.name: made[0]}, status_code=201)
-
-        return await once(self._store, request, body, work, answer)
+        asked = [(values, creation.acting.project) for creation in creations for values in creation.asked]
+        made = iter(self._resource.made(tx, asked))
+        return [
+            view.later(list(islice(made, len(creation.asked)))) for view, creation in zip(views, creations, strict=True)
+        ]
 
     async def update(self, request: Request) -> Response:
         """Change attributes of one object."""
         resource, id_ = self._resource, request.path_params["id"]
         body = await _body(request)
         values = check_update(resource.name, resource.attributes, self._one(body))
-        expected = _expected_revision(request)
-        acting = acting_in(request, self._project)
+        change = Change(acting_in(request, self._project), id_, _expected_revision(request), values)
 
-        def work(tx: Transaction) -> Rendered:
-            view = View(resource, tx, acting)
-            row = view.get(id_)
-            view.check_update(row, values)
-            self._require_revision(row, expected)
-            return view.show(resource.update(tx, id_, values))
+        def work(tx: Transaction) -> Showing:
+            return self._update_all(tx, [change])[0]
 
-        return await once(
-            self._store,
-            request,
-            body,
-            work,
-            lambda made: JsonAnswer({resource.name: made}),
-            ports=resource.asks_for(id_),
-        )
+        def answer(made: Showing) -> Response:
+            return JsonAnswer({resource.name: made()[0]})
+
+        ports, together = resource.asks_for(id_), (self._update_all, change) if resource.is_port else None
+        return await once(self._store, request, body, work, answer, ports=ports, together=together)
+
+    def _update_all(self, tx: Transaction, changes: Sequence[Change]) -> list[Showing]:
+        """Do what several requests ask for, and return what shows each of them what it has changed."""
+        made = []
+        for change in changes:
+            view = View(self._resource, tx, change.acting)
+            row = view.get(change.id)
+            view.check_update(row, change.values)
+            self._require_revision(row, change.expected)
+            made.append(view.later((self._resource.update(tx, change.id, change.values),)))
+        return made
 
     async def delete(self, request: Request) -> Response:
         """Delete one object."""
-        id_ = request.path_params["id"]
-        expected = _expected_revision(request)
-        acting = acting_in(request, self._project)
+        resource, id_ = self._resource, request.path_params["id"]
+        change = Change(acting_in(request, self._project), id_, _expected_revision(request))
 
         def work(tx: Transaction) -> None:
-            view = View(self._resource, tx, acting)
-            row = view.get(id_)
-            view.require(row, f"delete_{self._resource.name}")
-            self._require_revision(row, expected)
-            self._resource.delete(tx, id_)
+            self._delete_all(tx, [change])
 
-        ports = self._resource.asks_for(id_)
-        return await once(self._store, request, None, work, lambda _: no_content(), ports=ports)
+        ports, together = resource.asks_for(id_), (self._delete_all, change) if resource.is_port else None
+        return await once(self._store, request, None, work, lambda _: no_content(), ports=ports, together=together)
+
+    def _delete_all(self, tx: Transaction, changes: Sequence[Change]) -> list[None]:
+        """Delete what several requests ask for."""
+        for change in changes:
+            view = View(self._resource, tx, change.acting)
+            row = view.get(change.id)
+            view.require(row, f"delete_{self._resource.name}")
+            self._require_revision(row, change.expected)
+            self._resource.delete(tx, change.id)
+        return [None] * len(changes)
 
     def _asked(self, body: Mapping[str, object]) -> list[object]:
         if self._resource.collection not in body:

@@ -1,0 +1,70 @@
+"""Pieces of work on their way through the writer, and which of them may be done as one."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from weft.model.ids import PortId
+from weft.store.transaction import Transaction
+
+Together = Callable[[Transaction, Sequence[Any]], Sequence[Any]]
+"""Does for several callers what each of them asks for, and returns what each shall have, in their order.
+
+If it raises, nothing of it stays, and it is called again for each caller alone: so it need not know whose fault it is.
+"""
+APART = 16
+"""Groups in which work is done alone after some that was done together failed: callers that err come in flocks."""
+
+
+class Work:
+    """A piece of work: `run` in a transaction of its own, or with an `item` for what does it together with others."""
+
+    def __init__(
+        self,
+        run: Callable[[Transaction], Any],
+        future: asyncio.Future[Any],
+        asked_at: float,
+        *,
+        ports: Sequence[PortId] = (),
+        together: Together | None = None,
+        item: Any = None,
+    ) -> None:
+        self.run = run
+        self.ports = ports
+        self.asked_at = asked_at
+        self.future = future
+        self.together = together
+        self.item = item
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget an attempt."""
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.transaction: Transaction | None = None
+
+    def resolve(self) -> None:
+        """Hand over the outcome; in the loop that waits for it."""
+        if self.future.cancelled():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+def sorted_out(works: Sequence[Work]) -> list[list[Work]]:
+    """Return works that may be done as one together, each with what came after it; others each alone.
+
+    All of them wait at once, so none of their callers can tell in which order they were done.
+    """
+    found: list[list[Work]] = []
+    alike: dict[Together, list[Work]] = {}
+    for work in works:
+        if work.together is None:
+            found.append([work])
+        elif (others := alike.get(work.together)) is not None:
+            others.append(work)
+        else:
+            found.append(alike.setdefault(work.together, [work]))
+    return found
