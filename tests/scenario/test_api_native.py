@@ -239,7 +239,7 @@ async def test_who_leads_which_shard_is_shown(server: ApiServer) -> None:
     now = server.clock()
     led = Lease(holder="host/7/a", term=3, since=now - 60.0, until=now + 5.0)
     over = Lease(holder="host/8/b", term=2, since=now - 60.0, until=now)
-    able = Candidate(since=now - 60.0, until=now + 5.0, shards=("fabric", "nova", "addresses"))
+    able = Candidate(since=now - 60.0, until=now + 5.0, shards=("fabric", "nova", "addresses"), failed=("nova",))
     gone = Candidate(since=now - 60.0, until=now, shards=("fabric", "nova"))
     standing = Standing(leases={"fabric": led, "nova": over}, candidates={"host/7/a": able, "host/8/b": gone})
     await server.store.transact(lambda tx: tx.put_record(Kind.LEASE, STANDING, standing))
@@ -250,7 +250,7 @@ async def test_who_leads_which_shard_is_shown(server: ApiServer) -> None:
         {"shard": "nova", "leader": None, "since": None, "term": 2},
     ]
     assert found["candidates"] == [
-        {"candidate": "host/7/a", "since": now - 60.0, "shards": ["fabric", "nova", "addresses"]}
+        {"candidate": "host/7/a", "since": now - 60.0, "shards": ["fabric", "nova", "addresses"], "failed": ["nova"]}
     ]
     lines = (await server.answer("GET", "/metrics")).text.splitlines()
     assert 'weft_shard_led{shard="fabric"} 1.0' in lines

@@ -235,6 +235,10 @@ async def test_work_that_fails_is_let_be_for_a_while_and_the_rest_goes_on(race: 
             only.outcome["bad"].set_exception(ValueError("broken"))
             await race.settle()
             assert only.leadership.leads.keys() == {"good"}
+            if not meanwhile:
+                standing = await race.store.read(standing_of)
+                assert standing.candidates["a"].failed == ("bad",)
+                assert standing.leader_of("bad", race.clock.now()) is None
             await race.pass_time(pause_s - STEP_S)
             assert not only.works("bad")
             await race.pass_time(RENEW_S + STEP_S)

@@ -33,13 +33,14 @@ class Server:
     """A candidate whose work begins and stops at once."""
 
     name: str
-    able: tuple[str, ...] = ABLE
+    shards: tuple[str, ...] = ABLE
+    failed: frozenset[str] = frozenset()
     leads: dict[str, int] = field(default_factory=dict)
     until: dict[str, float] = field(default_factory=dict)
     offered: str | None = None
 
     def part(self) -> Part:
-        return Part(holder=self.name, able=self.able, leads=frozenset(self.leads))
+        return Part(holder=self.name, shards=self.shards, failed=self.failed, leads=frozenset(self.leads))
 
 
 class Database:
@@ -131,11 +132,11 @@ def test_only_the_shards_of_a_dead_one_move() -> None:
 
 
 def test_what_a_candidate_is_not_able_to_lead_it_is_not_given() -> None:
-    database, one, two = Database(), Server("one"), Server("two", able=("fabric", "nova"))
+    database, one, two = Database(), Server("one"), Server("two", shards=("fabric", "nova"))
     database.vote(one)
     database.go_on(100, one, two)
     assert set(two.leads) == {"nova", "fabric"}
-    two.able = ()
+    two.failed = frozenset(two.shards)
     two.leads.clear()
     database.go_on(2 * RENEW_S, two, one)
     assert set(one.leads) == set(ABLE)
@@ -145,9 +146,10 @@ def test_a_shard_whose_work_ended_is_released_at_once() -> None:
     database, one, two = Database(), Server("one"), Server("two")
     database.vote(one)
     del one.leads["nova"]
-    one.able = ("fabric", "addresses", "kubernetes/a")
+    one.failed = frozenset({"nova"})
     database.vote(one)
     assert database.standing.leader_of("nova", database.now) is None
+    assert "nova" in database.standing.shards(), "it is shown as led by nobody"
     database.vote(two)
     assert two.leads == {"nova": 2}
 
@@ -158,7 +160,7 @@ def test_a_shard_that_is_being_stopped_is_neither_renewed_nor_released() -> None
     until = database.standing.leases["nova"].until
     database.now += RENEW_S
     rest = frozenset(ABLE) - {"nova"}
-    part = Part(holder="one", able=ABLE, leads=rest, stopping=frozenset({"nova"}))
+    part = Part(holder="one", shards=ABLE, leads=rest, stopping=frozenset({"nova"}))
     leases = vote(database.standing, database.former, part, database.now).standing.leases
     assert {shard for shard in ABLE if leases[shard].until == until} == {"nova"}
 
@@ -169,7 +171,7 @@ def test_a_shard_that_nobody_has_any_more_is_forgotten_and_its_term_is_not() -> 
         database.vote(one)
         database.leave(one)
         one.leads.clear()
-    other = Server("other", able=("fabric",))
+    other = Server("other", shards=("fabric",))
     database.vote(other)
     assert (database.standing.shards(), other.leads) == (["fabric"], {"fabric": 4})
     database.vote(one)
@@ -178,7 +180,7 @@ def test_a_shard_that_nobody_has_any_more_is_forgotten_and_its_term_is_not() -> 
 
 @pytest.mark.parametrize("until", [0.0, T - MARGIN_S])
 def test_terms_go_on_from_those_of_a_former_version(until: float) -> None:
-    database, one = Database(Lease(holder="old", term=41, until=until)), Server("one", able=("addresses",))
+    database, one = Database(Lease(holder="old", term=41, until=until)), Server("one", shards=("addresses",))
     database.vote(one)
     two = Server("two")
     database.vote(two)
@@ -225,11 +227,11 @@ def test_who_wakes_up_while_one_of_a_former_version_leads_does_not_renew() -> No
 
 def test_a_vote_is_due_when_a_lease_that_one_could_take_comes_free() -> None:
     leases = {"fabric": Lease(holder="other", term=1, until=T), "nova": Lease(holder="other", term=1, until=T - 1.5)}
-    standing, part = Standing(leases=leases), Part(holder="one", able=("fabric",))
+    standing, part = Standing(leases=leases), Part(holder="one", shards=("fabric",))
     assert pause_s(standing, None, part, T) == RENEW_S
     assert pause_s(standing, None, part, T + MARGIN_S - 0.25) == pytest.approx(0.25)
     assert pause_s(standing, None, part, T + MARGIN_S) == RENEW_S
-    assert pause_s(standing, None, Part(holder="other", able=("fabric",)), T + MARGIN_S - 0.25) == RENEW_S
+    assert pause_s(standing, None, Part(holder="other", shards=("fabric",)), T + MARGIN_S - 0.25) == RENEW_S
 
 
 def test_a_clock_that_is_behind_is_seen_by_who_has_it() -> None:
@@ -263,10 +265,18 @@ class Elections(RuleBasedStateMachine):
         self.highest = dict.fromkeys(ABLE, term)
         self.old_until, self.old_term = 0.0, 0
 
-    @rule(able=st.sampled_from([ABLE, ABLE, ABLE[:2], ABLE[1:]]))
-    def come(self, able: tuple[str, ...]) -> None:
+    @rule(shards=st.sampled_from([ABLE, ABLE, ABLE[:2], ABLE[1:]]))
+    def come(self, shards: tuple[str, ...]) -> None:
         self.made += 1
-        self.servers.append(Server(f"server-{self.made}", able=able))
+        self.servers.append(Server(f"server-{self.made}", shards=shards))
+
+    @precondition(lambda self: any(server.leads for server in self.servers))
+    @rule(data=st.data())
+    def work_fails(self, data: st.DataObject) -> None:
+        server = data.draw(st.sampled_from([server for server in self.servers if server.leads]))
+        shard = data.draw(st.sampled_from(sorted(server.leads)))
+        del server.leads[shard]
+        server.failed |= {shard}
 
     @precondition(lambda self: self.servers)
     @rule(data=st.data(), seconds=st.floats(0.0, 5.0))
@@ -323,16 +333,18 @@ class Elections(RuleBasedStateMachine):
     @precondition(lambda self: self.servers)
     @rule()
     def in_the_end_all_is_led_evenly_and_at_rest(self) -> None:
+        for server in self.servers:
+            server.failed = frozenset()
         for _ in range(60):
             self.database.now += RENEW_S
             for server in self.servers:
                 self._vote(server)
-        able = {shard for server in self.servers for shard in server.able}
+        able = {shard for server in self.servers for shard in server.shards}
         led = [shard for server in self.servers for shard in server.leads]
         assert sorted(led) == sorted(able)
         for one in self.servers:
             for other in self.servers:
-                if set(one.leads) & set(other.able):
+                if set(one.leads) & set(other.shards):
                     assert len(one.leads) - len(other.leads) < 2
         before = [dict(server.leads) for server in self.servers]
         self.database.now += RENEW_S

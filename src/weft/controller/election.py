@@ -38,11 +38,17 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One that may lead: since when it is there, until when it counts, and which shards it is able to lead."""
+    """One that may lead: since when it is there, until when it counts, and which shards' work it has."""
 
     since: float
     until: float
     shards: tuple[str, ...]
+    failed: tuple[str, ...] = ()
+    """Those of them whose work has failed there, and is let be for a while."""
+
+    def is_able(self, shard: str) -> bool:
+        """Whether it would lead a shard."""
+        return shard in self.shards and shard not in self.failed
 
     @property
     def is_settled(self) -> bool:
@@ -75,12 +81,19 @@ class Part:
     """One candidate's own part, as it is right now."""
 
     holder: str
-    able: tuple[str, ...]
-    """The shards that it may lead, those that it had better keep first."""
+    shards: tuple[str, ...]
+    """The shards whose work it has, those that it had better keep first."""
+    failed: frozenset[str] = frozenset()
+    """Those of them whose work has failed, and is let be for a while."""
     leads: frozenset[str] = frozenset()
     """Those whose work runs."""
     stopping: frozenset[str] = frozenset()
     """Those whose work was told to stop, and has not yet."""
+
+    @property
+    def able(self) -> list[str]:
+        """The shards that it would lead."""
+        return [shard for shard in self.shards if shard not in self.failed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +172,8 @@ def _candidates(standing: Standing, part: Part, now: float) -> dict[str, Candida
     """Return the candidates that count, this one among them."""
     there = {holder: each for holder, each in standing.candidates.items() if now < each.until}
     since = there[part.holder].since if part.holder in there else now
-    return there | {part.holder: Candidate(since=since, until=now + LEASE_S, shards=part.able)}
+    failed = tuple(sorted(part.failed))
+    return there | {part.holder: Candidate(since=since, until=now + LEASE_S, shards=part.shards, failed=failed)}
 
 
 def _kept(standing: Standing, part: Part, renewed: Collection[str], now: float) -> dict[str, Lease]:
@@ -184,7 +198,7 @@ def _lighter(
     return any(
         held[other] + by <= held[holder]
         for other, each in candidates.items()
-        if other != holder and shard in each.shards and each.is_settled
+        if other != holder and each.is_able(shard) and each.is_settled
     )
 
 

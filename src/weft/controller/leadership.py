@@ -119,7 +119,8 @@ class Leadership:
         stopping = frozenset(shard for shard, led in self._led.items() if led.stop.is_set())
         return Part(
             holder=self.holder,
-            able=tuple(shard for shard in self._work if now >= self._failed.get(shard, (0, now))[1]),
+            shards=tuple(self._work),
+            failed=frozenset(shard for shard, (_, until) in self._failed.items() if now < until),
             leads=frozenset(self._led) - stopping,
             stopping=stopping,
         )

@@ -82,6 +82,8 @@ class StatusPages:
             for site, counts in by_site.items():
                 for state, count in counts.items():
                     gauge.labels(site, state).set(count)
+        self._metrics.shard_led.clear()
+        self._metrics.shard_term.clear()
         for each in _shards(glance.standing, self._clock()):
             self._metrics.shard_led.labels(each["shard"]).set(each["leader"] is not None)
             self._metrics.shard_term.labels(each["shard"]).set(each["term"])
@@ -127,9 +129,9 @@ def _shards(standing: Standing, now: float) -> list[dict[str, Any]]:
 
 
 def _candidates(standing: Standing, now: float) -> list[dict[str, Any]]:
-    """Return the processes that may lead, which shards they are able to lead, and since when they are there."""
+    """Return the processes that may lead, since when they are there, which shards, and which of them failed there."""
     return [
-        {"candidate": holder, "since": each.since, "shards": each.shards}
+        {"candidate": holder, "since": each.since, "shards": each.shards, "failed": each.failed}
         for holder, each in sorted(standing.candidates.items())
         if now < each.until
     ]

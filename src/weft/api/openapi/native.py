@@ -161,8 +161,17 @@ _SHARD: Schema = {
 }
 _CANDIDATE: Schema = {
     "type": "object",
-    "required": ["candidate", "since", "shards"],
-    "properties": {"candidate": TEXT, "since": {"type": "number"}, "shards": {"type": "array", "items": TEXT}},
+    "required": ["candidate", "since", "shards", "failed"],
+    "properties": {
+        "candidate": TEXT,
+        "since": {"type": "number"},
+        "shards": {"type": "array", "items": TEXT},
+        "failed": {
+            "type": "array",
+            "items": TEXT,
+            "description": "Those of them whose work has failed there, and is let be for a while.",
+        },
+    },
 }
 _FILTERS = ("network_id", "node", "device_id", "name", "project_id", "state")
 _REVISION: Schema = {"type": "integer", "minimum": 0}
