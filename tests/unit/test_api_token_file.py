@@ -88,7 +88,7 @@ async def test_an_expired_token_is_refused(path: Path) -> None:
         ("SECRET roles=boss project=red", "'boss' is no role"),
         ("SECRET roles=node project=red", "'node' is no role"),
         ("SECRET roles=member", "add project=NAME"),
-        ("SECRET project=red", "'' is no role"),
+        ("SECRET project=red", "it names no role"),
         ("SECRET colour=red", "'colour=red' is none of"),
         ("SECRET user=", "'user=' is none of"),
         ("SECRET user=a user=b", "'user=b' is none of"),

@@ -124,7 +124,8 @@ def _roles(text: str) -> frozenset[Role]:
     known = {role.value: role for role in Role if role is not Role.NODE}
     unknown = [name for name in text.split(",") if name not in known]
     if unknown:
-        raise Invalid(f"'{unknown[0]}' is no role: write roles= and, separated by commas, of {', '.join(known)}")
+        wrong = f"'{unknown[0]}' is no role" if unknown[0] else "it names no role"
+        raise Invalid(f"{wrong}: write roles= and, separated by commas, of {', '.join(known)}")
     return frozenset(known[name] for name in text.split(","))
 
 
