@@ -332,3 +332,12 @@ async def test_a_port_that_several_delete_at_once_is_deleted_once(server: ApiSer
     answers = await asyncio.gather(*(server.answer("DELETE", path) for path in paths))
     assert sorted(answer.status_code for answer in answers) == [204, 204, 404]
     assert (await server.call("GET", f"/v2.0/ports?network_id={network}"))["ports"] == []
+
+
+async def test_a_port_without_an_address_says_that_it_was_given_none(server: ApiServer) -> None:
+    network, _ = await server.make_network()
+    none = await server.make("port", network_id=network, fixed_ips=[])
+    one = await server.make("port", network_id=network)
+    assert (none["fixed_ips"], none["ip_allocation"], one["ip_allocation"]) == ([], "none", "immediate")
+    found = await server.call("GET", "/v2.0/ports?ip_allocation=none", status=200)
+    assert [each["id"] for each in found["ports"]] == [none["id"]]

@@ -144,7 +144,7 @@ def render(view: PortView, network_domain: str = "") -> Rendered:
         "fixed_ips": [{"subnet_id": each.subnet_id, "ip_address": str(each.address)} for each in port.fixed_ips],
         "port_security_enabled": port.port_security_enabled,
         **_binding(view),
-        "ip_allocation": "immediate",
+        "ip_allocation": "immediate" if port.fixed_ips else "none",
         "allowed_address_pairs": [
             {"ip_address": each.ip_address, "mac_address": each.mac} for each in port.allowed_address_pairs
         ],
