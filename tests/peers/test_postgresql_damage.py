@@ -15,6 +15,11 @@ from weft.intent.ports import PortSpec, create_port
 from weft.model.errors import Permanent, Transient
 from weft.store import PortView, Store
 
+pytestmark = [  # a connection that failed is closed
+    pytest.mark.filterwarnings("error::ResourceWarning"),
+    pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
+]
+
 PAGE_BYTES = 8192
 
 

@@ -251,7 +251,11 @@ class Readers:
             except self._engine.failures:
                 connection.close()
         connection = self._engine.connect()
-        return connection, connection.begin_read(asked) if one_state else connection.ask(asked)
+        try:
+            return connection, connection.begin_read(asked) if one_state else connection.ask(asked)
+        except self._engine.failures:
+            connection.close()
+            raise
 
     def _run(self, connection: Connection, snapshot: Snapshot, query: _Query) -> bool:
         """Run a query; return False if it asks for more than there is to be seen."""
@@ -262,6 +266,7 @@ class Readers:
         except self._engine.failures as error:
             query.error = self._damage.told_by(error)
             if query.error is None or not connection.is_usable():
+                connection.close()
                 raise
         except Exception as error:
             if not isinstance(error, WeftError):

@@ -82,7 +82,7 @@ class Store:
         try:
             store._revision = store._writer.kept.seen = await store.read(lambda snapshot: snapshot.revision())
         except BaseException as error:
-            await store._readers.close()
+            await store._close_readers()
             engine.release()
             if isinstance(error, Transient):
                 raise Permanent(f"cannot open the database {engine.url}: {error.message}") from error
@@ -101,13 +101,16 @@ class Store:
         if self._polling is not None:
             self._polling.cancel()
         await self._writer.stop()
-        await self._readers.close()
-        if self._lookers is not None:
-            await self._lookers.close()
+        await self._close_readers()
         if self._looking is not None:
             self._looking.close()
             self._looking = None
         self._engine.release()
+
+    async def _close_readers(self) -> None:
+        await self._readers.close()
+        if self._lookers is not None:
+            await self._lookers.close()
 
     @property
     def revision(self) -> Revision:
