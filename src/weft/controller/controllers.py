@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from weft.controller.addresses import AddressKeeper
+from weft.controller.clock import Clock
 from weft.controller.fabric import FabricController
 from weft.controller.leadership import Leadership, Work
 from weft.controller.nova.client import NovaClient
@@ -42,18 +43,23 @@ class Controllers:
         *,
         nova: NovaClient | None = None,
         clusters: Sequence[ClusterSettings] = (),
+        clock: Clock | None = None,
     ) -> None:
         """`drivers` makes the driver of a switch for a term of leadership; `nova` None: there is none to be told of its
         instances' ports; `clusters` are those whose objects ports are held for."""
         self._store = store
         self._drivers = drivers
+        self._clock = clock
         self._fabric: FabricController | None = None
-        shards: dict[str, Work] = {FABRIC: self._keep_fabric, ADDRESSES: lambda _: AddressKeeper(store).run()}
+        shards: dict[str, Work] = {
+            FABRIC: self._keep_fabric,
+            ADDRESSES: lambda _: AddressKeeper(store, clock=clock).run(),
+        }
         if nova is not None:
-            shards[NOVA] = lambda _: NovaEvents(store, nova).run()
+            shards[NOVA] = lambda _: NovaEvents(store, nova, clock=clock).run()
         for cluster in clusters:
-            shards[KUBERNETES + cluster.name] = partial(_keep_objects, store, cluster)
-        self._leadership = Leadership(store, shards)
+            shards[KUBERNETES + cluster.name] = partial(self._keep_objects, cluster)
+        self._leadership = Leadership(store, shards, clock=clock)
 
     async def run(self) -> None:
         """Run each of them whenever this process leads its shard, until cancelled."""
@@ -79,8 +85,8 @@ class Controllers:
         return self._fabric
 
     async def _keep_fabric(self, term: int) -> None:
-        self._fabric = FabricController(self._store, lambda switch: self._drivers(switch, term))
-        stuck = StuckPorts(self._store, self._fabric.kick_node)
+        self._fabric = FabricController(self._store, lambda switch: self._drivers(switch, term), clock=self._clock)
+        stuck = StuckPorts(self._store, self._fabric.kick_node, clock=self._clock)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._fabric.run(), name="fabric")
@@ -88,13 +94,12 @@ class Controllers:
         finally:
             self._fabric = None
 
+    async def _keep_objects(self, cluster: ClusterSettings, _: int) -> None:
+        await _objects_of(self._store, cluster, self._clock).run()
 
-async def _keep_objects(store: Store, cluster: ClusterSettings, _: int) -> None:
-    await _objects_of(store, cluster).run()
 
-
-def _objects_of(store: Store, cluster: ClusterSettings) -> "WorkloadObjects":
+def _objects_of(store: Store, cluster: ClusterSettings, clock: Clock | None) -> "WorkloadObjects":
     from weft.controller.orchestrator import WorkloadObjects  # noqa: PLC0415 - who has no cluster loads no client
     from weft.kubernetes.api import KubernetesApi  # noqa: PLC0415
 
-    return WorkloadObjects(store, cluster, KubernetesApi(cluster))
+    return WorkloadObjects(store, cluster, KubernetesApi(cluster), clock=clock)

@@ -160,7 +160,7 @@ class Leadership:
         """Run a shard's work until it ends, its lease does, or it is told to stop."""
         log.info("leads", shard=shard, term=led.term, holder=self.holder)
         began = self._clock.now()
-        work = asyncio.create_task(self._work[shard](led.term), name=f"shard-{shard}")
+        work = asyncio.create_task(self._run_work(shard, led.term), name=f"shard-{shard}")
         ends = [asyncio.create_task(led.stop.wait()), asyncio.create_task(self._run_out(led))]
         await asyncio.wait({work, *ends}, return_when=asyncio.FIRST_COMPLETED)
         by_itself = work.done()
@@ -176,6 +176,10 @@ class Leadership:
                 log.error("work_failed_while_stopping", shard=shard, error=repr(error))
         del self._led[shard]
         self._wake.set()
+
+    async def _run_work(self, shard: str, term: int) -> None:
+        """Run a shard's work; what it raises before it awaits anything is raised here, too."""
+        await self._work[shard](term)
 
     def _let_be(self, shard: str, began: float, error: BaseException | None) -> None:
         """Lead a shard no more for a while whose work has ended by itself."""
