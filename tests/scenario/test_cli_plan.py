@@ -69,7 +69,7 @@ async def test_a_plan_is_imported(typed: Typed, tmp_path: Path) -> None:
     assert "2 prefixes would be imported" in await typed("plan", "import", str(file), "--dry-run")
     assert "2 prefixes imported, 0 there already, 0 conflicts" in await typed("plan", "import", str(file))
     other = tmp_path / "netbox.json"
-    other.write_text(json.dumps([{"prefix": "10.1.0.0/24", "site": {"slug": "private"}}, {"prefix": "11.0.0.0/8"}]))
+    other.write_text(json.dumps([{"prefix": "10.0.0.0/12", "tenant": {"slug": "red"}}, {"prefix": "11.0.0.0/8"}]))
     with pytest.raises(Conflict, match="nothing was imported"):
         await typed("plan", "import", str(other))
     assert len(json.loads(await typed("plan", "show", "--json"))) == 2

@@ -97,3 +97,15 @@ def test_the_report_names_every_conflict_and_what_is_there_is_none() -> None:
     assert [(each.where, each.prefix) for each in problems] == [("line 2", "10.1.3.0/24"), ("line 6", "10.1.4.0/24")]
     assert "lies in 10.1.0.0/16 (site:private)" in problems[0].reason
     assert "is delegated to project:red already" in problems[1].reason
+
+
+def test_what_lies_in_a_prefix_of_its_own_owner_is_no_conflict() -> None:
+    there = Tree([Delegation(id="x", cidr=ip_network("10.1.0.0/16"), owner=Owner(Level.SITE, "private"))])
+    entries, _ = read_csv(
+        "prefix,owner\n10.1.3.0/24,site:private\n10.2.1.0/24,project:red\n10.2.0.0/16,project:red\n"
+        "10.2.2.0/24,reserved\n10.2.2.128/25,reserved\n10.2.2.0/25,project:red\n10.2.1.128/25,project:blue\n"
+    )
+    fitting, problems = merge({"": there}, entries)
+    assert [str(each.cidr) for each in fitting] == ["10.2.0.0/16", "10.2.2.0/24"]
+    # Red has no say in what is reserved within its own, nor blue in what is red's.
+    assert [each.where for each in problems] == ["line 7", "line 8"]

@@ -69,7 +69,10 @@ def read_netbox(text: str) -> tuple[list[Entry], list[Problem]]:
 
 
 def merge(trees: Mapping[str, Tree], entries: Sequence[Entry]) -> tuple[list[Entry], list[Problem]]:
-    """Return the entries that fit into present plans, and the problems of the others; what is there is neither."""
+    """Return the entries that fit into present plans, and the problems of the others.
+
+    What is there already is neither, and nor is what lies in a prefix of the same owner: it has that already.
+    """
     fitting: list[Entry] = []
     problems: list[Problem] = []
     for domain in dict.fromkeys(entry.domain for entry in entries):
@@ -96,10 +99,16 @@ def delegation(entry: Entry, id_: str, at: float) -> Delegation:
 def _merge(tree: Tree, entries: Sequence[Entry]) -> tuple[list[Entry], list[Problem]]:
     present = {(each.cidr, each.owner) for each in tree}
     new = [entry for entry in entries if (entry.cidr, entry.owner) not in present]
-    _, refused = tree.take_in(delegation(entry, entry.where, 0.0) for entry in new)
+    grown, refused = tree.take_in(delegation(entry, entry.where, 0.0) for entry in new)
     reasons = {each.id: why.message for each, why in refused}
-    problems = [Problem(e.where, str(e.cidr), reasons[e.where]) for e in new if e.where in reasons]
+    left_out = [entry for entry in new if entry.where in reasons]
+    problems = [Problem(e.where, str(e.cidr), reasons[e.where]) for e in left_out if not _has_it(grown, e)]
     return [entry for entry in new if entry.where not in reasons], problems
+
+
+def _has_it(tree: Tree, entry: Entry) -> bool:
+    around = tree.around(entry.cidr, entry.owner.level)
+    return around is not None and around.owner == entry.owner
 
 
 def _read(rows: Iterable[tuple[str, Mapping[str, str]]]) -> tuple[list[Entry], list[Problem]]:
