@@ -341,3 +341,20 @@ async def test_a_port_without_an_address_says_that_it_was_given_none(server: Api
     assert (none["fixed_ips"], none["ip_allocation"], one["ip_allocation"]) == ([], "none", "immediate")
     found = await server.call("GET", "/v2.0/ports?ip_allocation=none", status=200)
     assert [each["id"] for each in found["ports"]] == [none["id"]]
+
+
+async def test_a_port_that_only_calls_itself_a_routers_can_be_given_up(server: ApiServer) -> None:
+    network, subnet = await server.make_network()
+    called = await server.make("port", network_id=network, device_owner="network:router_interface", device_id="none")
+    renamed = await server.make("port", network_id=network)
+    for owner in ("network:router_interface", "compute:nova"):
+        body = {"port": {"device_owner": owner, "binding:host_id": "node1"}}
+        await server.call("PUT", f"/v2.0/ports/{renamed['id']}", body, status=200)
+    await server.call("DELETE", f"/v2.0/ports/{called['id']}", status=204)
+    router = (await server.make("router"))["id"]
+    path = f"/v2.0/routers/{router}/add_router_interface"
+    real = (await server.call("PUT", path, {"subnet_id": subnet}, status=200))["port_id"]
+    message = await refused(server, f"DELETE ports/{real}", None, 409)
+    assert message.startswith(f"ServicePortInUse: Port {real} cannot be deleted directly via the port API")
+    message = await refused(server, f"PUT ports/{real}", {"port": {"device_owner": ""}}, 409)
+    assert message.startswith("ServicePortInUse")

@@ -12,7 +12,7 @@ from weft.intent.findings import LATE_S, Finding, Remedy, Subject, Suspect, Trou
 from weft.intent.held import Held, holds
 from weft.intent.plan import unplan_subnet, unplanned
 from weft.intent.plan_rows import domains_of, tree_of
-from weft.intent.ports import ROUTER_INTERFACE, remove_port
+from weft.intent.ports import ROUTER_INTERFACE, is_gateway, remove_port
 from weft.intent.workload_check import of_workloads
 from weft.ipam.blocks import GRACE_S, BlockPool, BlockState
 from weft.ipam.reservations import reservation_of, why
@@ -37,7 +37,7 @@ def of_port(snapshot: Snapshot, view: PortView) -> Iterator[Finding]:
         elif guarded[1] != port.id:
             yield _port(Trouble.DOUBLE, view, f"has {ip.address}, which is also port {guarded[1]}'s")
         yield from _of_place(view, snapshot.subnet(ip.subnet_id), str(ip.address))
-    if port.device_owner == ROUTER_INTERFACE and not _is_gateway(snapshot, view):
+    if port.device_owner == ROUTER_INTERFACE and not is_gateway(snapshot, port):
         text = f"is the gateway of router {port.device_id or '-'}, which has no such interface"
         yield _port(Trouble.ORPHAN, view, text, Remedy.DELETE_PORT)
     nodes = snapshot.topology().nodes
@@ -196,11 +196,6 @@ def _of_place(view: PortView, subnet: Subnet | None, address: str) -> Iterator[F
         return
     if (reserved.project_id, reserved.port_name) != (view.port.project_id, view.port.name) or not reserved.port_name:
         yield _port(Trouble.DOUBLE, view, f"has {address}, which is reserved: {why(reserved)}")
-
-
-def _is_gateway(snapshot: Snapshot, view: PortView) -> bool:
-    interfaces = (snapshot.router_interface(ip.subnet_id) for ip in view.port.fixed_ips)
-    return any(interface is not None and interface.port_id == view.port.id for interface in interfaces)
 
 
 def _of_rest(

@@ -41,7 +41,7 @@ from weft.model.intent import Binding, FixedIp, Port, Realizer, is_trunk
 from weft.model.inventory import Dataplane
 from weft.ports import lifecycle
 from weft.ports.lifecycle import Outcome
-from weft.store import PortView, Transaction
+from weft.store import PortView, Snapshot, Transaction
 
 __all__ = [
     "API",
@@ -53,6 +53,7 @@ __all__ = [
     "create_port",
     "create_ports",
     "delete_port",
+    "is_gateway",
     "unbind_port",
     "update_port",
 ]
@@ -189,7 +190,7 @@ def delete_port(tx: Transaction, port_id: PortId, *, actor: str = API) -> None:
     Raises NotFound, and Conflict (ServicePortInUse) for the gateway of a router.
     """
     view = port_of(tx, port_id)
-    if view.port.device_owner == ROUTER_INTERFACE:
+    if is_gateway(tx, view.port):
         message = f"Port {port_id} cannot be deleted directly via the port API: has device owner {ROUTER_INTERFACE}."
         raise Conflict(f"{message} Remove the interface from router {view.port.device_id}.", kind="ServicePortInUse")
     check_not_held(tx, view.port)
@@ -278,7 +279,7 @@ def _bind(
     profile: Mapping[str, object] | None = None,
     actor: str,
 ) -> PortView:
-    if view.port.device_owner == ROUTER_INTERFACE:
+    if is_gateway(tx, view.port):
         message = f"port {view.port.id} is a gateway of router {view.port.device_id}: every leaf carries it"
         raise Conflict(f"{message}, and no node", kind="PortBindingConflict")
     profile = view.port.profile if profile is None else profile
@@ -313,11 +314,19 @@ def _shown_anew(tx: Transaction, before: PortView, outcome: Outcome) -> Port:
     return changed(tx, before.port)
 
 
+def is_gateway(snapshot: Snapshot, port: Port) -> bool:
+    """Tell whether a port holds a router's address on a subnet: anybody may name such an owner, which makes it none."""
+    if port.device_owner != ROUTER_INTERFACE:
+        return False
+    interfaces = (snapshot.router_interface(ip.subnet_id) for ip in port.fixed_ips)
+    return any(interface is not None and interface.port_id == port.id for interface in interfaces)
+
+
 def _check_gateway_kept(tx: Transaction, view: PortView, fields: Mapping[str, object]) -> None:
     """Refuse to take its address or owner from a router's gateway: leaves would answer for an address nobody holds."""
     if not {"fixed_ips", "device_id", "device_owner"}.isdisjoint(fields):
         check_not_held(tx, view.port)
-    if view.port.device_owner != ROUTER_INTERFACE:
+    if not is_gateway(tx, view.port):
         return
     for name in ("fixed_ips", "device_id", "device_owner"):
         if name in fields and fields[name] != getattr(view.port, name):
