@@ -92,6 +92,7 @@ async def test_yes_and_no_may_be_written_in_any_way(server: ApiServer) -> None:
     for collection, name, counts in (
         ("subnets", "router:external", (1, 1)),
         ("networks", "router:external", (1, 1)),
+        ("networks", "is_default", (0, 2)),
         ("security-groups", "shared", (0, 1)),
         ("security-group-rules", "belongs_to_default_sg", (4, 0)),
         ("agents", "alive", (0, 0)),

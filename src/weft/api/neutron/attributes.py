@@ -35,7 +35,7 @@ class Attribute:
     filters: bool = True
     """May stand in a list's query."""
     filter_as: Converter | None = None
-    """Converts a filter's value of what requests cannot give."""
+    """Converts a filter's value, where `convert` is not there or does not take all that may be looked for."""
     matched: bool = True
     """Whether a filter's values are compared with what is shown; if not, the resource's `select` heeds them."""
     sorts: bool = True

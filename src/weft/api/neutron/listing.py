@@ -121,7 +121,7 @@ def _test(table: Mapping[str, Attribute], name: str, values: tuple[str, ...]) ->
 
 def filter_value(name: str, attribute: Attribute, text: str) -> str:
     """Return a filter's value in the form in which the rendered attribute has it."""
-    convert = attribute.convert or attribute.filter_as
+    convert = attribute.filter_as or attribute.convert
     if convert is None or not text:
         return text
     try:

@@ -40,7 +40,9 @@ ATTRIBUTES = {
     "dns_domain": Attribute(dns_domain, put=True, sorts=False),
     "ipv4_address_scope": shown(),
     "ipv6_address_scope": shown(),
-    "is_default": Attribute(only(False), put=True, sorts=False, set_by=Level.ADMINISTRATOR, default=False),
+    "is_default": Attribute(
+        only(False), put=True, sorts=False, filter_as=boolean, set_by=Level.ADMINISTRATOR, default=False
+    ),
     "l2_adjacency": shown(),
     "labels": LABELS,
     "mtu": Attribute(integer(0, 9216), put=True),
