@@ -175,6 +175,10 @@ async def test_a_pool_and_a_scope_are_seen_by_those_they_are_shared_with(api: Pr
         fields = {"object_type": type_, "object_id": id_, "action": "access_as_shared", "target_tenant": "blue"}
         await api.create(RED, "rbac_policy", "rbac-policies", **fields)
     await cut(api, pool, BLUE, prefixlen=28)
+    await pool_of(api, BLUE, address_scope_id=scope, prefixes=["10.8.0.0/24"])
+    for policy in await api.get(RED, "rbac-policies"):
+        found = await api.refused(RED, "DELETE", f"rbac-policies/{policy['id']}")
+        assert found[:2] == (409, "RbacPolicyInUse"), "blue has what it allows"
     assert len(await api.get(BLUE, "address-scopes")) == 1
     assert (await api.refused(BLUE, "DELETE", f"subnetpools/{pool}"))[0] == 403
     for who, shared in ((RED, True), (ADMIN, False)):

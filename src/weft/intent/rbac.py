@@ -15,7 +15,7 @@ from weft.model.ids import NetworkId, PortId
 from weft.model.intent import Network, Owned
 from weft.model.security import SecurityGroup, SecurityGroupMember
 from weft.model.sharing import ALL, Action, ObjectType, RbacPolicy
-from weft.model.supply import AddressScope, FloatingIp, SubnetPool
+from weft.model.supply import AddressScope, FloatingIp, PoolPrefix, SubnetPool
 from weft.store import Snapshot, Transaction
 from weft.store.changes import Kind
 
@@ -178,6 +178,22 @@ def _users(tx: Transaction, policy: RbacPolicy) -> Iterator[str]:
         members = tx.records(Kind.SECURITY_GROUP_MEMBER, SecurityGroupMember, parent=policy.object_id)
         for view in tx.ports(ids=[PortId(member.port_id) for member in members]):
             yield view.port.project_id
+    elif policy.object_type is ObjectType.SUBNET_POOL and not _is_for_all(tx, Kind.SUBNET_POOL, policy.object_id):
+        for taken in tx.records(Kind.POOL_PREFIX, PoolPrefix, parent=policy.object_id):
+            yield taken.project_id
+    elif policy.object_type is ObjectType.ADDRESS_SCOPE and not _is_for_all(tx, Kind.ADDRESS_SCOPE, policy.object_id):
+        for pool in tx.records(Kind.SUBNET_POOL, SubnetPool, parent=policy.object_id):
+            yield pool.project_id
+
+
+def _is_for_all(snapshot: Snapshot, kind: Kind, object_id: str) -> bool:
+    """Tell whether a pool or a scope was made for all projects, who need no policy then."""
+    found: SubnetPool | AddressScope | None
+    if kind is Kind.SUBNET_POOL:
+        found = snapshot.record(kind, SubnetPool, object_id)
+    else:
+        found = snapshot.record(kind, AddressScope, object_id)
+    return found is not None and found.shared
 
 
 def _owners_of_ports(tx: Transaction, network_id: NetworkId) -> Iterator[str]:
