@@ -246,6 +246,10 @@ async def test_an_external_network_may_be_for_one_project(api: Projects) -> None
     network, _ = await api.network(ADMIN, "198.51.100.0/24")
     fields = {"object_type": "network", "object_id": network, "action": "access_as_external", "target_tenant": "red"}
     policy = (await api.create(ADMIN, "rbac_policy", "rbac-policies", **fields))["id"]
+    for who, is_it in ((RED, True), (ADMIN, False)):
+        for collection in ("networks?id", "subnets?network_id"):
+            (found,) = await api.get(who, f"{collection}={network}&router:external={is_it}")
+            assert found["router:external"] is is_it
     ip = (await floating(api, network))["id"]
     assert await not_floating(api, network, BLUE) == (404, "NetworkNotFound")
     assert (await api.refused(ADMIN, "DELETE", f"rbac-policies/{policy}"))[:2] == (409, "RbacPolicyInUse")

@@ -18,11 +18,21 @@ def network_visible(snapshot: Snapshot, network: Network, project_id: str) -> bo
 
 def network_sharing(snapshot: Snapshot, project_id: str | None) -> Callable[[Network], bool]:
     """Return what tells whether a network is shared: with all projects, or with this one."""
+    shared = _targets(snapshot, Action.ACCESS_AS_SHARED, project_id)
+    return lambda network: network.shared or network.id in shared()
+
+
+def leading_outside(snapshot: Snapshot, project_id: str | None) -> Callable[[Network], bool]:
+    """Return what tells whether a network is external: for all projects, or for this one."""
+    external = _targets(snapshot, Action.ACCESS_AS_EXTERNAL, project_id)
+    return lambda network: network.external or network.id in external()
+
+
+def _targets(snapshot: Snapshot, action: Action, project_id: str | None) -> Callable[[], frozenset[str]]:
+    """Return what looks up, once and only if asked, the networks that policies for just this project name."""
 
     @cache
-    def shared_with_it() -> frozenset[str]:
-        if project_id is None:
-            return frozenset()
-        return shared_ids(snapshot, ObjectType.NETWORK, Action.ACCESS_AS_SHARED, project_id)
+    def found() -> frozenset[str]:
+        return frozenset() if project_id is None else shared_ids(snapshot, ObjectType.NETWORK, action, project_id)
 
-    return lambda network: network.shared or network.id in shared_with_it()
+    return found

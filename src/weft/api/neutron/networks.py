@@ -20,7 +20,7 @@ from weft.api.neutron.selector import LABELS
 from weft.api.neutron.values import Converter, boolean, integer, one_of, only, or_none, string, strings
 from weft.intent.address_scopes import scopes_of
 from weft.intent.networks import NetworkChanges, NetworkSpec, create_network, delete_network, update_network
-from weft.intent.visibility import network_sharing, network_visible
+from weft.intent.visibility import leading_outside, network_sharing, network_visible
 from weft.model.ids import NetworkId
 from weft.model.intent import Network, NetworkType
 from weft.store import Snapshot, Transaction
@@ -114,23 +114,27 @@ def _select(snapshot: Snapshot, query: ListQuery) -> Iterable[Network]:
 
 def renderer(snapshot: Snapshot, project: str | None = None) -> Callable[[Network], Rendered]:
     """Return what shows networks of a snapshot, to a project or (None) to nobody in particular."""
-    is_shared = network_sharing(snapshot, project)
+    is_shared, is_external = network_sharing(snapshot, project), leading_outside(snapshot, project)
 
     def shown_network(network: Network) -> Rendered:
         subnets = snapshot.subnets(network.id)
         scopes = scopes_of(snapshot, subnets)
-        return render(network, [subnet.id for subnet in subnets], scopes, shared=is_shared(network))
+        flags = {"shared": is_shared(network), "router:external": is_external(network)}
+        return render(network, [subnet.id for subnet in subnets], scopes, flags)
 
     return shown_network
 
 
-def render(network: Network, subnet_ids: list[str], scopes: Mapping[int, str], *, shared: bool) -> Rendered:
-    """Return a network as Neutron shows it; `scopes` are its subnets' address scopes by IP version."""
+def render(network: Network, subnet_ids: list[str], scopes: Mapping[int, str], flags: Mapping[str, bool]) -> Rendered:
+    """Return a network as Neutron shows it.
+
+    `scopes` are its subnets' address scopes by IP version, `flags` what it is for the project that looks at it.
+    """
     return {
         **render_owned(network),
         "admin_state_up": network.admin_state_up,
         "status": "ACTIVE",
-        "shared": shared,
+        **flags,
         # Neutron has none: a network without labels looks as one of Neutron's does.
         **({"labels": network.labels} if network.labels else {}),
         "subnets": subnet_ids,
@@ -138,7 +142,6 @@ def render(network: Network, subnet_ids: list[str], scopes: Mapping[int, str], *
         "provider:network_type": network.type,
         "provider:physical_network": network.physical_network,
         "provider:segmentation_id": network.vlan if network.type is NetworkType.VLAN else network.vni,
-        "router:external": network.external,
         "availability_zone_hints": list(network.zone_hints),
         "availability_zones": [network.site],
         "l2_adjacency": network.type is not NetworkType.ROUTED,

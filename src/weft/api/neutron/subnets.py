@@ -32,7 +32,7 @@ from weft.api.neutron.values import (
 from weft.intent.subnet_cuts import cut
 from weft.intent.subnet_pools import LONGEST, default_pool
 from weft.intent.subnets import SubnetChanges, SubnetSpec, create_subnet, delete_subnet, update_subnet
-from weft.intent.visibility import network_sharing, network_visible
+from weft.intent.visibility import leading_outside, network_sharing, network_visible
 from weft.model.errors import Invalid
 from weft.model.ids import NetworkId, SubnetId
 from weft.model.intent import Ipv6Mode, Subnet
@@ -142,13 +142,14 @@ def _shared(snapshot: Snapshot, subnet: Subnet, project: str) -> bool:
     return network is not None and network_visible(snapshot, network, project)
 
 
-def renderer(snapshot: Snapshot) -> Callable[[Subnet], Rendered]:
-    """Return what shows subnets of a snapshot."""
+def renderer(snapshot: Snapshot, project: str | None = None) -> Callable[[Subnet], Rendered]:
+    """Return what shows subnets of a snapshot, to a project or (None) to nobody in particular."""
+    is_external = leading_outside(snapshot, project)
 
     @cache
     def external(network_id: NetworkId) -> bool:
         network = snapshot.network(network_id)
-        return network is not None and network.external
+        return network is not None and is_external(network)
 
     return lambda subnet: render(subnet, external=external(subnet.network_id))
 
@@ -184,6 +185,7 @@ SUBNETS = Resource(
     find=lambda snapshot, id_: snapshot.subnet(SubnetId(id_)),
     select=_select,
     renderer=renderer,
+    renderer_for=renderer,
     owned=lambda row: row,
     create=_create,
     update=lambda tx, id_, values: update_subnet(tx, SubnetId(id_), SubnetChanges(**renamed(values, _FIELDS))),
