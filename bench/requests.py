@@ -12,6 +12,7 @@ PER_BULK = 100
 OFFERED_PER_S = 1_800
 OFFERED_S = 8
 CONNECTIONS = 64
+BULK_CONNECTIONS = 8
 MANY_CONNECTIONS = 1_000
 NODES = ("node1", "node2", "node3")
 
@@ -64,7 +65,7 @@ class Service:
         """Create ports by the hundred."""
         body = json.dumps({"ports": [{"network_id": self.network, "name": "bulk"}] * PER_BULK}).encode()
         messages = iter([request("POST", "/v2.0/ports", body)] * count)
-        return await as_fast_as_possible(self._port, 8, messages)
+        return await as_fast_as_possible(self._port, BULK_CONNECTIONS, messages)
 
     async def bind(self, count: int) -> Tally:
         """Bind ports to nodes."""

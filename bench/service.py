@@ -2,11 +2,12 @@
 
 The server has a process for each core, and the load generator runs on the same ones. Beside each figure stands its
 limit, measured in the same run: one process of the same HTTP server answering bytes that it has ready (bench.canned),
-and a bare writer putting the same rows into the same database in groups as large as the server's, with nothing else to
-do.
+and a bare writer putting the rows that the store writes for the same work into the same database, in groups as large as
+the server's, with nothing else to do (bench.writer).
 """
 
 import asyncio
+import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -16,8 +17,16 @@ from bench.load import Tally, as_fast_as_possible, request
 from bench.postgres import postgres
 from bench.process import serving, weft_server
 from bench.report import Figure
-from bench.requests import CONNECTIONS, MANY_CONNECTIONS, OFFERED_PER_S, PER_BULK, Service
-from bench.writer import bare_rows_per_s
+from bench.requests import (
+    BULK_CONNECTIONS,
+    CONNECTIONS,
+    MANY_CONNECTIONS,
+    NODES,
+    OFFERED_PER_S,
+    PER_BULK,
+    Service,
+)
+from bench.writer import Rates, bare_rates, record
 
 CREATES = 12_000
 SHOWS = 20_000
@@ -31,11 +40,19 @@ async def measure(inventory: Path) -> list[Figure]:
     figures: list[Figure] = []
     canned = await _canned()
     figures.append(Figure("answers that are ready, 64 connections", canned, "/s", SHOWS))
+    processes = os.cpu_count() or 1
+    work = await record(
+        inventory,
+        NODES,
+        per_group=CONNECTIONS // processes,
+        bulks_per_group=BULK_CONNECTIONS // processes,
+        per_bulk=PER_BULK,
+    )
     with tempfile.TemporaryDirectory() as folder:
-        bare = await asyncio.to_thread(bare_rows_per_s, f"sqlite:///{folder}/bare.db")
+        bare = await asyncio.to_thread(bare_rates, f"sqlite:///{folder}/bare.db", work)
         figures += await _engine(SQLITE, f"sqlite:///{folder}/weft.db", inventory, Limits(canned, bare))
     with postgres() as server:
-        bare = await asyncio.to_thread(bare_rows_per_s, server.create("bare"))
+        bare = await asyncio.to_thread(bare_rates, server.create("bare"), work)
         figures += await _engine(POSTGRESQL, server.create("weft"), inventory, Limits(canned, bare))
     return figures
 
@@ -45,12 +62,11 @@ class Limits:
     """What the machine can do at all, a second: answers that are ready, and ports' rows made durable."""
 
     answers: float
-    rows: float
+    rows: Rates
 
-    @property
-    def creates(self) -> float:
-        """What is left of both if one core does one after the other."""
-        return 1 / (1 / self.answers + 1 / self.rows)
+    def of_both(self, rows: float) -> float:
+        """Return what is left of both if one core does one after the other."""
+        return 1 / (1 / self.answers + 1 / rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,15 +107,18 @@ async def _engine(targets: Targets, url: str, inventory: Path, limits: Limits) -
         value, samples = tally.quantile_ms(0.99), len(tally.latencies_s)
         return Figure(f"{targets.engine}: {what}, p99", value, "ms", samples, at_most=most)
 
+    rows = limits.rows
     failed = sum(each.failures() for each in (made, shown, bulk, bound, offered, listed))
     figures = [
-        Figure(f"{targets.engine}: a bare writer's rows of ports", limits.rows, "/s", 1),
-        rate("single creates, 64 connections", made, least=targets.creates, limit=limits.creates),
+        Figure(f"{targets.engine}: a bare writer's rows of new ports, one to a piece", rows.creates, "/s", 1),
+        Figure(f"{targets.engine}: a bare writer's rows of new ports, {PER_BULK} to a piece", rows.bulk, "/s", 1),
+        Figure(f"{targets.engine}: a bare writer's rows of bound ports", rows.binds, "/s", 1),
+        rate("single creates, 64 connections", made, least=targets.creates, limit=limits.of_both(rows.creates)),
         slowest("single creates, 64 connections", made, targets.creates_p99),
-        rate(f"ports, {PER_BULK} to a request", bulk, least=targets.bulk, limit=limits.rows, each=PER_BULK),
+        rate(f"ports, {PER_BULK} to a request", bulk, least=targets.bulk, limit=rows.bulk, each=PER_BULK),
         slowest(f"{MANY_CONNECTIONS} connections, {OFFERED_PER_S}/s offered", offered, targets.offered_p99),
         rate("show by id", shown, least=targets.shows, limit=limits.answers),
-        rate("update of the binding", bound, least=targets.binds, limit=limits.creates),
+        rate("update of the binding", bound, least=targets.binds, limit=limits.of_both(rows.binds)),
         slowest("list, a page of 100", listed, targets.page_p99),
         Figure(f"{targets.engine}: requests that failed", failed, "", 1, at_most=0),
     ]
