@@ -12,6 +12,8 @@ Together = Callable[[Transaction, Sequence[Any]], Sequence[Any]]
 
 If it raises, nothing of it stays, and it is called again for each caller alone: so it need not know whose fault it is.
 """
+MAX_TOGETHER = 32
+"""Callers whose work is done as one: of these some repeat what they did if one of them errs."""
 APART = 16
 """Groups in which work is done alone after some that was done together failed: callers that err come in flocks."""
 
@@ -54,7 +56,7 @@ class Work:
 
 
 def sorted_out(works: Sequence[Work]) -> list[list[Work]]:
-    """Return works that may be done as one together, each with what came after it; others each alone.
+    """Return works that may be done as one together, in lists of up to MAX_TOGETHER; others each alone.
 
     All of them wait at once, so none of their callers can tell in which order they were done.
     """
@@ -63,8 +65,10 @@ def sorted_out(works: Sequence[Work]) -> list[list[Work]]:
     for work in works:
         if work.together is None:
             found.append([work])
-        elif (others := alike.get(work.together)) is not None:
-            others.append(work)
-        else:
-            found.append(alike.setdefault(work.together, [work]))
+            continue
+        others = alike.get(work.together)
+        if others is None or len(others) == MAX_TOGETHER:
+            others = alike[work.together] = []
+            found.append(others)
+        others.append(work)
     return found

@@ -174,11 +174,7 @@ class Writer:
             group = Group(self._engine, connection, self.kept, head, careful=careful)
             if ahead := [id_ for work in works for id_ in work.ports]:
                 group.look_ahead(ahead)
-            for alike in [[work] for work in works] if careful or self._apart else sorted_out(works):
-                if len(alike) == 1 or not self._attempt_as_one(group, alike):
-                    for work in alike:
-                        self._attempt(group, work)
-            self._apart = max(0, self._apart - 1)
+            self._attempt_each(group, works)
             self._sweeper.sweep(group, self._clock())
             try:
                 group.commit()
@@ -195,6 +191,14 @@ class Writer:
                 raise error.__cause__ or error from None
             raise
         return group.head
+
+    def _attempt_each(self, group: Group, works: Sequence[Work]) -> None:
+        """Run the pieces, those as one that may be."""
+        for alike in [[work] for work in works] if group.careful or self._apart else sorted_out(works):
+            if len(alike) == 1 or not self._attempt_as_one(group, alike):
+                for work in alike:
+                    self._attempt(group, work)
+        self._apart = max(0, self._apart - 1)
 
     def _attempt(self, group: Group, work: Work) -> None:
         """Run one piece; what it raises is its own, and undoes only what it did."""
