@@ -44,6 +44,13 @@ class _Written(ipaddress.IPv4Address):
         return self._text
 
 
+def number_of(text: str) -> int:
+    """Return the number of an address that is written as weft writes it."""
+    if ":" in text:
+        return int(ipaddress.IPv6Address(text))
+    return int.from_bytes(socket.inet_aton(text), "big")
+
+
 def ipv4_of(number: int) -> ipaddress.IPv4Address:
     """Return the IPv4 address of a number below 2^32."""
     found = _Written.__new__(_Written)

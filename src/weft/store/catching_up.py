@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
+from weft.model.addresses import number_of
 from weft.model.ids import Revision, SubnetId
-from weft.model.intent import FixedIp
 from weft.store import schema as t
 from weft.store.changes import Kind, Op
 from weft.store.codec import decode
@@ -40,10 +40,17 @@ _TABLES: dict[str, tuple[sa.Table, ...]] = {
 of objects; every other kind is of records."""
 
 
-class _Addresses(msgspec.Struct, frozen=True):
+class _Held(msgspec.Struct, frozen=True, gc=False):
+    """A port's address, as it is written: to make an address of it would take longer than all else here."""
+
+    subnet_id: SubnetId
+    address: str
+
+
+class _Addresses(msgspec.Struct, frozen=True, gc=False):
     """What is to be known of a port here."""
 
-    fixed_ips: tuple[FixedIp, ...] = ()
+    fixed_ips: tuple[_Held, ...] = ()
 
 
 def questions(kept: Kept, dialect: sa.Dialect) -> list[Question]:
@@ -78,7 +85,7 @@ def catch_up(kept: Kept, head: Revision, answers: Sequence[Answer]) -> None:
     for _, _, body in changes:
         if body is not None:
             for held in decode(_Addresses, body).fixed_ips:
-                kept.pools.learn(held.subnet_id, int(held.address))
+                kept.pools.learn(held.subnet_id, number_of(held.address))
     kept.pools.doubt()
 
 
