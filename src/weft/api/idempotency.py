@@ -10,7 +10,7 @@
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from uuid import uuid4
 
@@ -63,12 +63,12 @@ async def once(
     Raises what `work` raises, and Invalid for a key that is none, or that was used for another request.
     """
     if (running := request.scope.get(RUNNING)) is not None:
-        return await _insisted(store, lambda tx: _end(tx, operation_of(tx, running), work, answer))
+        return await _insisted(lambda: store.transact(lambda tx: _end(tx, operation_of(tx, running), work, answer)))
     if not any(name in _ASKING for name, _ in request.scope["headers"]):
-        if together is not None:
-            do_all, item = together
-            return answer(await store.transact_together(do_all, item, ports=ports))
-        return answer(await _insisted(store, work, ports))
+        if together is None:
+            return answer(await _insisted(lambda: store.transact(work, ports=ports)))
+        do_all, item = together
+        return answer(await _insisted(lambda: store.transact_together(do_all, item, ports=ports)))
 
     asked = _asked(request, body) if _wants_async(request) else None
 
@@ -78,8 +78,8 @@ async def once(
     mark = _fingerprint(request, body, later=asked is not None)
     key = _key(request)
     if key is None:
-        return await _insisted(store, make)
-    return await _insisted(store, lambda tx: _keep(tx, key, mark, make))
+        return await _insisted(lambda: store.transact(make))
+    return await _insisted(lambda: store.transact(lambda tx: _keep(tx, key, mark, make)))
 
 
 def shown(operation: Operation, kept: KeptAnswer | None) -> dict[str, object]:
@@ -99,15 +99,15 @@ def shown(operation: Operation, kept: KeptAnswer | None) -> dict[str, object]:
     }
 
 
-async def _insisted(store: Store, work: Callable[[Transaction], T], ports: Sequence[PortId] = ()) -> T:
+async def _insisted(attempt: Callable[[], Awaitable[T]]) -> T:
     """Do work that claims a unique key, again if the claim is lost: then what the winner left is found."""
     for _ in range(MAX_ATTEMPTS - 1):
         try:
-            return await store.transact(work, ports=ports)
+            return await attempt()
         except Conflict as conflict:
             if conflict.kind != "UniqueKeyInUse":
                 raise
-    return await store.transact(work)
+    return await attempt()
 
 
 def _keep(tx: Transaction, key: str, fingerprint: str, make: Callable[[Transaction], Response]) -> Response:
