@@ -185,7 +185,10 @@ class CniService:
             raise
 
     async def _take(self, call: Call, found: Configuration, wanted: Naming) -> Cable | None:
-        """Give a container a warm port, another one if somebody deletes that meanwhile; None: it is to be attached."""
+        """Give a container a warm port, another one if somebody deletes that meanwhile.
+
+        Returns None if it is to be attached: there is none, or one after another was deleted.
+        """
         wish = want(found.project, wanted.network, wanted.network_labels)
         for _ in range(MAX_TAKEN):
             warm = await self._keeper.take_warm(wish)
@@ -198,7 +201,8 @@ class CniService:
                 return plugged
             log.info("warm_port_gone", port=warm.workload and warm.workload.port_id, cable=warm.name)
             await self._restore(warm)
-        raise Transient(f"{MAX_TAKEN} ports were deleted while they were given to a container", retry_after_s=1.0)
+        log.warning("warm_ports_deleted", ports=MAX_TAKEN, container=call.container_id)
+        return None  # one of its own, which nobody takes for one that waits
 
     async def _claim(self, warm: Cable, call: Call, found: Configuration, wanted: Naming) -> Cable:
         """Give a warm port to a container. If that fails, it is as warm as before: the server knows of nothing."""
