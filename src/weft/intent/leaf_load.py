@@ -75,16 +75,19 @@ def check_room(tx: Transaction, node: NodeName) -> None:
     Costs nothing on leaves of which no model is written down; of the others, a count of what is limited.
     """
     topology = tx.topology()
-    domain = topology.vlan_domain(node)
+    leaves: list[SwitchName] = tx.made(("leaves of a model", node), lambda: _leaves_of_a_model(topology, node))
+    domain = topology.vlan_domain(node) if leaves else None
     if domain is None:
         return
-    for leaf in topology.leaves_of(node):
-        if model_of(topology, leaf) is None:
-            continue
+    for leaf in leaves:
         limits = limits_of(topology, leaf)
         over = overflows(topology, leaf, leaf_load(tx, domain, frozenset(limits)))
         if over:
             raise _full(topology, node, over, networks_by_domain(tx))
+
+
+def _leaves_of_a_model(topology: Topology, node: NodeName) -> list[SwitchName]:
+    return [leaf for leaf in topology.leaves_of(node) if model_of(topology, leaf) is not None]
 
 
 def _full(topology: Topology, node: NodeName, over: list[Overflow], carried: Mapping[str, int]) -> Conflict:

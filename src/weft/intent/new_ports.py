@@ -125,7 +125,7 @@ def put_new_port(
         security_groups=_groups(tx, spec, ground, secure=secure),
         labels=spec.labels,
         allowed_address_pairs=pairs_of(spec.allowed_address_pairs, mac, port_security=secure),
-        extra_dhcp_opts=options_of((), spec.extra_dhcp_opts),
+        extra_dhcp_opts=options_of((), spec.extra_dhcp_opts) if spec.extra_dhcp_opts else (),
         dns_name=spec.dns_name,
         dns_domain=spec.dns_domain,
         vnic_type=spec.vnic_type,

@@ -245,13 +245,12 @@ def write_life(tx: Transaction, before: PortView, outcome: Outcome) -> PortView:
     view = PortView(_shown_anew(tx, before, outcome), outcome.life)
     tx.put_port(view, before, awaited=view.port.device_owner == OWNER)  # a container starts when its port is ACTIVE
     old = {(each.node, each.epoch) for each in before.life.bindings}
-    new = {(each.node, each.epoch) for each in outcome.life.bindings}
     network = network_of(tx, view.port.network_id)
     for each in outcome.life.bindings:
-        if (each.node, each.epoch) in new - old:
+        if (each.node, each.epoch) not in old:
             hold_vlan(tx, each.node, network, trunk=_is_tagged_metal(tx, each))
             check_room(tx, each.node)
-    for node, _ in old - new:
+    for node, _ in old - {(each.node, each.epoch) for each in outcome.life.bindings} if old else ():
         let_go_of_vlan(tx, node, network.id)
     return view
 

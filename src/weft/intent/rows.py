@@ -47,8 +47,8 @@ def port_of(snapshot: Snapshot, id_: PortId) -> PortView:
 
 def given(changes: msgspec.Struct) -> dict[str, Any]:
     """Return the fields of a Changes struct that are set."""
-    names = changes.__struct_fields__
-    return {name: value for name in names if (value := getattr(changes, name)) is not UNSET}
+    values = zip(changes.__struct_fields__, msgspec.structs.astuple(changes), strict=True)
+    return {name: value for name, value in values if value is not UNSET}
 
 
 def changed(tx: Transaction, row: Row, **fields: Any) -> Row:

@@ -5,6 +5,7 @@ written here is seen by anyone before the commit of the group that the transacti
 """
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -182,15 +183,16 @@ class Transaction(Piece):
         self._layer.insert(t.fixed_ips, (port.network_id, address), row)
 
     def _write_bindings(self, view: PortView, before: PortView | None) -> None:
-        if not view.life.bindings and (before is None or not before.life.bindings):
-            return
-        old = {(b.epoch, b.node) for b in before.life.bindings} if before else set()
-        new = {(b.epoch, b.node) for b in view.life.bindings}
-        for epoch, _ in old - new:
-            self._delete(t.bindings, view.port.id, epoch)
-        for epoch, node in new - old:
-            row = {"port_id": view.port.id, "epoch": epoch, "node": node, "network_id": view.port.network_id}
-            self._put(t.bindings, row, fresh=True)
+        port_id, bindings = view.port.id, view.life.bindings
+        old: set[tuple[int, str]] = set()
+        if before is not None and before.life.bindings:
+            old = {(each.epoch, each.node) for each in before.life.bindings}
+            for epoch, _ in old - {(each.epoch, each.node) for each in bindings}:
+                self._delete(t.bindings, port_id, epoch)
+        for each in bindings:
+            if (each.epoch, each.node) not in old:
+                row = {"port_id": port_id, "epoch": each.epoch, "node": each.node, "network_id": view.port.network_id}
+                self._put(t.bindings, row, fresh=True)
 
     def is_bound(self, node: NodeName, network_id: NetworkId) -> bool:
         """Tell whether any binding of a network is on a node, draining ones included.
@@ -423,15 +425,17 @@ def _port_row(view: PortView) -> Row:
 
 
 _ALWAYS_CHANGED = frozenset({"body", "life"})
+_AND_STATE = _ALWAYS_CHANGED | {"state"}
 _NAMED = ("name", "mac", "device_id", "project_id", "network_id")
+_named = attrgetter(*_NAMED)
 
 
 def _changed_columns(after: PortView, before: PortView) -> frozenset[str]:
     """Return which columns of a port's row have changed: of a binding, hardly any."""
-    changed = {name for name in _NAMED if getattr(after.port, name) != getattr(before.port, name)}
-    if after.life.state is not before.life.state:
-        changed.add("state")
-    return _ALWAYS_CHANGED | changed
+    changed = _ALWAYS_CHANGED if after.life.state is before.life.state else _AND_STATE
+    if _named(after.port) != _named(before.port):
+        changed |= {name for name in _NAMED if getattr(after.port, name) != getattr(before.port, name)}
+    return changed
 
 
 def _nodes(after: PortView, before: PortView | None) -> set[NodeName]:
