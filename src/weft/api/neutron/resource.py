@@ -252,7 +252,8 @@ class ResourcePages(Generic[T]):
             shown = made()
             return JsonAnswer({resource.collection: shown} if many else {resource.name: shown[0]}, status_code=201)
 
-        together = (self._create_all, creation) if resource.create_several is not None else None
+        alone = many or resource.create_several is None  # of many, what they have in common is done once as it is
+        together = None if alone else (self._create_all, creation)
         return await once(self._store, request, body, work, answer, together=together)
 
     def _create_all(self, tx: Transaction, creations: Sequence[Creation]) -> list[Showing]:
