@@ -136,7 +136,8 @@ class Store:
         or the database can't commit; if the connection broke during the commit, nobody knows whether it was done.
         A database that was found damaged is not written to (Transient, DatabaseDamaged).
         """
-        done: T = await self._written(Work(work, self._loop.create_future(), self._clock(), ports=ports))
+        future: asyncio.Future[T] = self._loop.create_future()
+        done: T = await self._written(Work(lambda tx, _: [work(tx)], None, future, self._clock(), ports=ports))
         return done
 
     async def transact_together(
@@ -151,12 +152,9 @@ class Store:
         `together` returns a result for each item. If it raises for several items, it is called again for each of them
         in a transaction of its own. To be shared it must be the same function: not one made for a caller.
         """
-
-        def alone(tx: Transaction) -> T:
-            return together(tx, [item])[0]
-
         future: asyncio.Future[T] = self._loop.create_future()
-        done: T = await self._written(Work(alone, future, self._clock(), ports=ports, together=together, item=item))
+        work = Work(together, item, future, self._clock(), ports=ports, is_shared=True)
+        done: T = await self._written(work)
         return done
 
     async def _written(self, work: Work) -> Any:

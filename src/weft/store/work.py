@@ -19,24 +19,25 @@ APART = 16
 
 
 class Work:
-    """A piece of work: `run` in a transaction of its own, or with an `item` for what does it together with others."""
+    """A piece of work, and what it asks of the function that does it."""
 
     def __init__(
         self,
-        run: Callable[[Transaction], Any],
+        run: Together,
+        item: Any,
         future: asyncio.Future[Any],
         asked_at: float,
         *,
         ports: Sequence[PortId] = (),
-        together: Together | None = None,
-        item: Any = None,
+        is_shared: bool = False,
     ) -> None:
+        """`is_shared`: may be done together with other work of the same function."""
         self.run = run
+        self.item = item
         self.ports = ports
         self.asked_at = asked_at
         self.future = future
-        self.together = together
-        self.item = item
+        self.is_shared = is_shared
         self.begin()
 
     def begin(self) -> None:
@@ -63,12 +64,12 @@ def sorted_out(works: Sequence[Work]) -> list[list[Work]]:
     found: list[list[Work]] = []
     alike: dict[Together, list[Work]] = {}
     for work in works:
-        if work.together is None:
+        if not work.is_shared:
             found.append([work])
             continue
-        others = alike.get(work.together)
+        others = alike.get(work.run)
         if others is None or len(others) == MAX_TOGETHER:
-            others = alike[work.together] = []
+            others = alike[work.run] = []
             found.append(others)
         others.append(work)
     return found

@@ -195,17 +195,21 @@ class Writer:
     def _attempt_each(self, group: Group, works: Sequence[Work]) -> None:
         """Run the pieces, those as one that may be."""
         for alike in [[work] for work in works] if group.careful or self._apart else sorted_out(works):
-            if len(alike) == 1 or not self._attempt_as_one(group, alike):
+            if not self._attempt(group, alike):
                 for work in alike:
-                    self._attempt(group, work)
+                    self._attempt(group, [work])
         self._apart = max(0, self._apart - 1)
 
-    def _attempt(self, group: Group, work: Work) -> None:
-        """Run one piece; what it raises is its own, and undoes only what it did."""
-        transaction = Transaction(group, clock=self._clock, asked_at=work.asked_at, random=self._random)
+    def _attempt(self, group: Group, works: Sequence[Work]) -> bool:
+        """Run one piece, or several as one. What it raises undoes only what it did.
+
+        What one piece raises is its own; of several nobody knows whose it is: then return False.
+        """
+        first = works[0]
+        transaction = Transaction(group, clock=self._clock, asked_at=first.asked_at, random=self._random)
         try:
             transaction.begin()
-            work.result = work.run(transaction)
+            results = first.run(transaction, [each.item for each in works])
             transaction.finish()
         except Exception as error:
             if self._damage.told_by(error) is not None:
@@ -217,33 +221,13 @@ class Writer:
             transaction.give_up()
             if not group.connection.is_usable():
                 raise  # The database gave up the whole group: a full disk, a broken cable.
+            if len(works) > 1:
+                self._apart = APART
+                return False
             if not isinstance(error, WeftError):
                 log.exception("work_failed", error=repr(error))
-            work.error = error
-        else:
-            work.transaction = transaction
-
-    def _attempt_as_one(self, group: Group, works: Sequence[Work]) -> bool:
-        """Run pieces as one, which costs less; if that raises, undo it and return False."""
-        first = works[0]
-        assert first.together is not None, "work that is done alone is like no other"
-        transaction = Transaction(group, clock=self._clock, asked_at=first.asked_at, random=self._random)
-        try:
-            transaction.begin()
-            results = first.together(transaction, [work.item for work in works])
-            transaction.finish()
-        except Exception as error:
-            if self._damage.told_by(error) is not None:
-                transaction.undo()
-                raise
-            if isinstance(error, self._engine.failures):
-                transaction.undo()
-                raise _AgainCarefully from error
-            transaction.give_up()
-            if not group.connection.is_usable():
-                raise
-            self._apart = APART
-            return False
+            first.error = error
+            return True
         first.transaction = transaction
         for work, result in zip(works, results, strict=True):
             work.result = result
