@@ -88,6 +88,8 @@ def cell(value: object) -> Text:
         return Text("yes" if value else "no")
     if isinstance(value, list | tuple):
         return Text(", ".join(_inline(each) for each in value) or "-")
+    if isinstance(value, Mapping):
+        return Text(", ".join(f"{name}={each}" for name, each in value.items()) or "-")
     text = str(value)
     return Text(text, style=STATE_STYLES.get(text, ""))
 
