@@ -17,7 +17,7 @@ from weft.store.changes import Kind, Op
 from weft.store.codec import decode
 from weft.store.engine import Answer, Question
 from weft.store.group import Kept
-from weft.store.snapshot import numbered, padded, question, usages
+from weft.store.statements import numbered, padded, question, usages
 
 MAX_CHANGES = 2_000
 """Foreign changes that are looked at one by one; after more everything is read anew."""

@@ -20,7 +20,8 @@ from weft.store.changes import Kind, Op
 from weft.store.codec import decode, decode_history, encode
 from weft.store.group import CACHED, HISTORY_TRIMMED_EVERY, MAX_CACHED, ROWS_CACHED, Group, Rows
 from weft.store.layers import UNKNOWN, Layer, Row
-from weft.store.snapshot import Snapshot, key_columns, shown_columns
+from weft.store.snapshot import Snapshot
+from weft.store.statements import key_columns, shown_columns
 
 T = TypeVar("T")
 

@@ -20,7 +20,8 @@ from weft.store import schema as t
 from weft.store.damage import Damage
 from weft.store.engine import Answer, Connection, Engine, Question
 from weft.store.layers import Key
-from weft.store.snapshot import Snapshot, ports_question, shown_ports_question
+from weft.store.snapshot import Snapshot
+from weft.store.statements import ports_question, shown_ports_question
 
 T = TypeVar("T")
 

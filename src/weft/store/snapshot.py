@@ -1,7 +1,7 @@
 """Snapshot: typed reads of one consistent state.
 
-Statements are written once, with SQLAlchemy Core, and compiled once for each engine; what runs for a request is SQL
-text on the driver's own connection, because the toolkit's execution costs more than the database does.
+What runs for a request is the SQL text of a statement (weft.store.statements) on the driver's own connection, because
+the toolkit's execution costs more than the database does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,21 @@ from weft.model.intent import HistoryEntry, LeafVlan, Network, Router, RouterInt
 from weft.model.inventory import Inventory
 from weft.ports.lifecycle import Lifecycle
 from weft.store import schema as t
+from weft.store import statements
 from weft.store.changes import REVISION, Kind
 from weft.store.codec import decode, decode_history, decode_leaf_vlan, decode_network, decode_port, decode_subnet
 from weft.store.engine import Answer, Connection, Question
+from weft.store.statements import (
+    numbered,
+    parts,
+    ports_by,
+    ports_question,
+    question,
+    record_rows,
+    records_by,
+    sql_by_key,
+    text_of,
+)
 from weft.store.views import PortView, SwitchStatus
 
 T = TypeVar("T")
@@ -29,18 +41,6 @@ INVENTORY = "inventory"
 MAX_TOPOLOGIES = 4
 PAGE = 64
 """Ports that are read at once by who may not need all."""
-MAX_KEYS = 512
-"""Keys in one IN list; more are read in several statements (SQLite allows 999 variables)."""
-
-
-@lru_cache(maxsize=512)
-def _sql(statement: sa.ClauseElement, dialect: sa.Dialect) -> str:
-    return str(statement.compile(dialect=dialect))
-
-
-def question(dialect: sa.Dialect, statement: sa.ClauseElement, **parameters: Any) -> Question:
-    """Return a statement that stands at module level (it is compiled once), ready to be asked with others."""
-    return _sql(statement, dialect), parameters
 
 
 class Snapshot:
@@ -57,7 +57,7 @@ class Snapshot:
 
     def run(self, statement: sa.ClauseElement, **parameters: Any) -> Any:
         """Run a statement that stands at module level (it is compiled once) and return the driver's cursor."""
-        return self._connection.execute(_sql(statement, self._dialect), parameters)
+        return self._connection.execute(text_of(statement, self._dialect), parameters)
 
     def question(self, statement: sa.ClauseElement, **parameters: Any) -> Question:
         """Return a statement, as `run` takes it, to be asked with others."""
@@ -69,7 +69,7 @@ class Snapshot:
 
     def row(self, table: sa.Table, *key: Any) -> tuple[Any, ...] | None:
         """Return what a table has under a primary key, without the columns that only serve to look things up."""
-        sql, names = _sql_by_key(table, self._dialect)
+        sql, names = sql_by_key(table, self._dialect)
         found: tuple[Any, ...] | None = self._connection.execute(sql, dict(zip(names, key, strict=True))).fetchone()
         return found
 
@@ -85,7 +85,7 @@ class Snapshot:
 
     def networks(self) -> list[Network]:
         """Return all networks."""
-        return [decode_network(row[0]) for row in self.run(_NETWORKS)]
+        return [decode_network(row[0]) for row in self.run(statements.NETWORKS)]
 
     def subnet(self, id_: SubnetId) -> Subnet | None:
         """Return a subnet."""
@@ -94,8 +94,9 @@ class Snapshot:
 
     def subnets(self, network_id: NetworkId | None = None) -> list[Subnet]:
         """Return all subnets, or those of a network."""
-        rows = self.run(_SUBNETS) if network_id is None else self.run(_SUBNETS_OF, network_id=network_id)
-        return [decode_subnet(row[0]) for row in rows]
+        if network_id is None:
+            return [decode_subnet(row[0]) for row in self.run(statements.SUBNETS)]
+        return [decode_subnet(row[0]) for row in self.run(statements.SUBNETS_OF, network_id=network_id)]
 
     def router(self, id_: RouterId) -> Router | None:
         """Return a router."""
@@ -104,7 +105,7 @@ class Snapshot:
 
     def routers(self) -> list[Router]:
         """Return all routers."""
-        return [decode(Router, row[0]) for row in self.run(_ROUTERS)]
+        return [decode(Router, row[0]) for row in self.run(statements.ROUTERS)]
 
     def router_interface(self, subnet_id: SubnetId) -> RouterInterface | None:
         """Return the router interface of a subnet, of which there is at most one."""
@@ -113,8 +114,9 @@ class Snapshot:
 
     def router_interfaces(self, router_id: RouterId | None = None) -> list[RouterInterface]:
         """Return all router interfaces, or those of a router."""
-        rows = self.run(_INTERFACES) if router_id is None else self.run(_INTERFACES_OF, router_id=router_id)
-        return [decode(RouterInterface, row[0]) for row in rows]
+        if router_id is None:
+            return [decode(RouterInterface, row[0]) for row in self.run(statements.INTERFACES)]
+        return [decode(RouterInterface, row[0]) for row in self.run(statements.INTERFACES_OF, router_id=router_id)]
 
     def port(self, id_: PortId) -> PortView | None:
         """Return a port and its lifecycle."""
@@ -157,10 +159,10 @@ class Snapshot:
         }
         given = {key: value for key, value in wanted.items() if value is not None}
         if ids is None:
-            return [_port_view(row) for row in self.run(_ports_by(frozenset(given)), **given)]
+            return [_port_view(row) for row in self.run(ports_by(frozenset(given)), **given)]
         found: list[PortView] = []
-        for part in _parts(ids):
-            statement = _ports_by(frozenset(given), len(part))
+        for part in parts(ids):
+            statement = ports_by(frozenset(given), len(part))
             found += [_port_view(row) for row in self.run(statement, **given, **numbered(part, "id"))]
         return found
 
@@ -178,7 +180,7 @@ class Snapshot:
         after, more = "", True
         while more:
             keys = {"network_id": subnet.network_id, "subnet_id": subnet.id, "after": after, "page": PAGE}
-            rows = self.run(_PORTS_IN, **keys).fetchall()
+            rows = self.run(statements.PORTS_IN, **keys).fetchall()
             yield from (_port_of(row[1], row[2]) for row in rows)
             more = len(rows) == PAGE
             after = rows[-1][0] if rows else after
@@ -186,16 +188,16 @@ class Snapshot:
     def port_rows(self, ids: Sequence[PortId]) -> dict[str, tuple[Any, ...]]:
         """Return what `row` gives of ports, those that there are."""
         return {
-            id_: tuple(row) for part in _parts(ids) for id_, *row in self.ask(ports_question(self._dialect, part))[0]
+            id_: tuple(row) for part in parts(ids) for id_, *row in self.ask(ports_question(self._dialect, part))[0]
         }
 
     def bound_nodes(self, network_id: NetworkId) -> set[NodeName]:
         """Return the nodes that any binding of a network is on, draining ones included."""
-        return {NodeName(row[0]) for row in self.run(_BOUND_NODES, network_id=network_id)}
+        return {NodeName(row[0]) for row in self.run(statements.BOUND_NODES, network_id=network_id)}
 
     def vni_taken(self, vni: int) -> bool:
         """Tell whether a network or a router has this VNI."""
-        return self.run(_VNI_TAKEN, vni=vni).fetchone() is not None
+        return self.run(statements.VNI_TAKEN, vni=vni).fetchone() is not None
 
     def inventory(self) -> Inventory:
         """Return the inventory; empty before the first import."""
@@ -222,7 +224,7 @@ class Snapshot:
 
     def leaf_vlans(self, domain: str | None = None) -> list[LeafVlan]:
         """Return all leaf VLANs, or those of a domain; those that rest included."""
-        rows = self.run(_LEAF_VLANS) if domain is None else self.run(_LEAF_VLANS_OF, domain=domain)
+        rows = self.run(statements.LEAF_VLANS) if domain is None else self.run(statements.LEAF_VLANS_OF, domain=domain)
         return [decode(LeafVlan, row[0]) for row in rows]
 
     def leaf_vlan(self, domain: str, network_id: NetworkId) -> LeafVlan | None:
@@ -232,29 +234,29 @@ class Snapshot:
 
     def history(self, port_id: PortId) -> list[HistoryEntry]:
         """Return a port's history, oldest entry first; it outlives the port."""
-        return [entry for row in self.run(_HISTORY, port_id=port_id) for entry in decode_history(row[0])]
+        return [entry for row in self.run(statements.HISTORY, port_id=port_id) for entry in decode_history(row[0])]
 
     def switch_statuses(self) -> dict[SwitchName, SwitchStatus]:
         """Return what is known of each switch."""
-        found = (decode(SwitchStatus, row[0]) for row in self.run(_SWITCH_STATUSES))
+        found = (decode(SwitchStatus, row[0]) for row in self.run(statements.SWITCH_STATUSES))
         return {status.switch: status for status in found}
 
     def agents(self) -> dict[NodeName, float]:
         """Return when each node's agent was last heard, Unix seconds."""
-        return {NodeName(row[0]): row[1] for row in self.run(_AGENTS)}
+        return {NodeName(row[0]): row[1] for row in self.run(statements.AGENTS)}
 
     def node_of_token(self, sha256: str) -> NodeName | None:
         """Return the node whose token has this digest (hex)."""
-        row = self.run(_TOKEN, sha256=sha256).fetchone()
+        row = self.run(statements.TOKEN, sha256=sha256).fetchone()
         return None if row is None else NodeName(row[0])
 
     def state_counts(self) -> dict[str, int]:
         """Return how many ports there are in each state."""
-        return {row[0]: row[1] for row in self.run(_STATE_COUNTS)}
+        return {row[0]: row[1] for row in self.run(statements.STATE_COUNTS)}
 
     def network_state_counts(self) -> dict[tuple[NetworkId, str], int]:
         """Return how many ports of each network there are in each state."""
-        return {(NetworkId(row[0]), row[1]): row[2] for row in self.run(_NETWORK_STATE_COUNTS)}
+        return {(NetworkId(row[0]), row[1]): row[2] for row in self.run(statements.NETWORK_STATE_COUNTS)}
 
     def record(self, kind: Kind, type_: type[T], id_: str, *, of: str | None = None) -> T | None:
         """Return a record of a kind, as the value that was put.
@@ -279,9 +281,9 @@ class Snapshot:
         """Return the records of a kind that pass every filter given, ordered by id."""
         wanted = {"project_id": project_id, "name": name, "parent": parent, "unique_key": unique}
         given = {key: value for key, value in wanted.items() if value is not None}
-        rows = [] if ids is not None else self.run(_records_by(frozenset(given)), kind=kind, **given).fetchall()
-        for part in _parts(ids or ()):
-            statement = _records_by(frozenset(given), len(part))
+        rows = [] if ids is not None else self.run(records_by(frozenset(given)), kind=kind, **given).fetchall()
+        for part in parts(ids or ()):
+            statement = records_by(frozenset(given), len(part))
             rows += self.run(statement, kind=kind, **given, **numbered(part, "id")).fetchall()
         return [decode(type_, row[0]) for row in rows]
 
@@ -292,28 +294,28 @@ class Snapshot:
     def record_rows(self, kind: Kind, ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         """Return what `row` gives of records, those that there are."""
         found: dict[str, tuple[Any, ...]] = {}
-        for part in _parts(ids):
-            for id_, _, *row in self.run(_record_rows("id", len(part)), kind=kind, **numbered(part, "id")):
+        for part in parts(ids):
+            for id_, _, *row in self.run(record_rows("id", len(part)), kind=kind, **numbered(part, "id")):
                 found[id_] = tuple(row)
         return found
 
     def record_rows_of(self, kind: Kind, parents: Sequence[str]) -> dict[str, dict[str, tuple[Any, ...]]]:
         """Return what `row` gives of the records that belong to objects, by object and id, those that there are."""
         found: dict[str, dict[str, tuple[Any, ...]]] = {}
-        for part in _parts(parents):
-            for id_, parent, *row in self.run(_record_rows("parent", len(part)), kind=kind, **numbered(part, "id")):
+        for part in parts(parents):
+            for id_, parent, *row in self.run(record_rows("parent", len(part)), kind=kind, **numbered(part, "id")):
                 found.setdefault(parent, {})[id_] = tuple(row)
         return found
 
     def records_below(self, kind: Kind, type_: type[T], *, name: str, limit: int) -> list[T]:
         """Return so many records of a kind whose names come before one, the first in order first."""
-        return [decode(type_, row[0]) for row in self.run(_RECORDS_BELOW, kind=kind, name=name, page=limit)]
+        return [decode(type_, row[0]) for row in self.run(statements.RECORDS_BELOW, kind=kind, name=name, page=limit)]
 
     def count_records(self, kind: Kind, *, project_id: str | None = None, parent: str | None = None) -> int:
         """Return how many records of a kind there are, of a project or with a parent if these are given."""
         wanted = {"project_id": project_id, "parent": parent}
         given = {key: value for key, value in wanted.items() if value is not None}
-        count: int = self.run(_records_by(frozenset(given), count=True), kind=kind, **given).fetchone()[0]
+        count: int = self.run(records_by(frozenset(given), count=True), kind=kind, **given).fetchone()[0]
         return count
 
     def usage(self, project_id: str, kind: Kind) -> int:
@@ -343,175 +345,6 @@ def _port_of(body: bytes, life: bytes) -> PortView:
     return PortView(decode_port(body), decode(Lifecycle, life))
 
 
-def ports_question(dialect: sa.Dialect, ids: Sequence[PortId]) -> Question:
-    """Return what asks for at most MAX_KEYS ports by their ids: each is answered with its id and what `row` gives."""
-    keys = padded(ids)
-    return question(dialect, _port_rows(len(keys)), **numbered(keys, "id"))
-
-
-def shown_ports_question(dialect: sa.Dialect, ids: Sequence[PortId]) -> Question:
-    """Return what asks for ports, and for their networks, of which a port shows something.
-
-    Each is answered with its id and what `row` gives, then with the network's id and what `row` gives.
-    """
-    keys = padded(ids)
-    return question(dialect, _shown_port_rows(len(keys)), **numbered(keys, "id"))
-
-
-@lru_cache(maxsize=16)
-def _shown_port_rows(keys: int) -> sa.Select[Any]:
-    columns = [table.c[name] for table in (t.ports, t.networks) for name in ("id", *shown_columns(table))]
-    found = t.ports.join(t.networks, t.networks.c.id == t.ports.c.network_id)
-    return (
-        sa.select(*columns).select_from(found).where(t.ports.c.id.in_([sa.bindparam(f"id{at}") for at in range(keys)]))
-    )
-
-
-@lru_cache(maxsize=16)
-def _port_rows(keys: int) -> sa.Select[Any]:
-    columns = (t.ports.c[name] for name in ("id", *shown_columns(t.ports)))
-    return sa.select(*columns).where(t.ports.c.id.in_([sa.bindparam(f"id{at}") for at in range(keys)]))
-
-
-@lru_cache(maxsize=512)
-def _ports_by(given: frozenset[str], keys: int = 0) -> sa.Select[Any]:
-    """Return the statement that reads ports by these columns and this many ids, ordered by id."""
-    statement = sa.select(t.ports.c.body, t.ports.c.life).order_by(t.ports.c.id)
-    for name in sorted(given & set(t.ports.c.keys())):
-        statement = statement.where(t.ports.c[name] == sa.bindparam(name))
-    if "node" in given:
-        here = sa.select(t.bindings.c.port_id).where(t.bindings.c.node == sa.bindparam("node"))
-        statement = statement.where(t.ports.c.id.in_(here))
-    if "address" in given:
-        having = sa.select(t.fixed_ips.c.port_id).where(t.fixed_ips.c.address == sa.bindparam("address"))
-        statement = statement.where(t.ports.c.id.in_(having))
-    if "subnet_id" in given:
-        network = sa.select(t.subnets.c.network_id).where(t.subnets.c.id == sa.bindparam("subnet_id")).scalar_subquery()
-        of_subnet = sa.select(t.fixed_ips.c.port_id).where(
-            t.fixed_ips.c.network_id == network, t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id")
-        )
-        statement = statement.where(t.ports.c.id.in_(of_subnet))
-    if "after_id" in given:
-        statement = statement.where(t.ports.c.id > sa.bindparam("after_id"))
-    if "page" in given:
-        # Without an offset written out, SQLite is given one as a parameter more.
-        statement = statement.limit(sa.bindparam("page")).offset(sa.literal_column("0"))
-    if keys:
-        statement = statement.where(t.ports.c.id.in_([sa.bindparam(f"id{at}") for at in range(keys)]))
-    return statement
-
-
-@lru_cache(maxsize=16)
-def usages(keys: int) -> sa.Select[Any]:
-    """Return the statement that reads so many numbers of objects, by project and kind."""
-    alike = [
-        sa.and_(t.usage.c.project_id == sa.bindparam(f"project_id{at}"), t.usage.c.kind == sa.bindparam(f"kind{at}"))
-        for at in range(keys)
-    ]
-    return sa.select(t.usage.c.project_id, t.usage.c.kind, t.usage.c.count).where(sa.or_(*alike))
-
-
-def padded(keys: Sequence[T]) -> list[T]:
-    """Return keys, the last one again until they are a power of two: so there are few statements to be prepared."""
-    return [*keys, *list(keys[-1:]) * ((1 << (len(keys) - 1).bit_length()) - len(keys))]
-
-
-def numbered(keys: Sequence[Any], *names: str) -> dict[str, Any]:
-    """Return parameters for keys: ``name0``, ``name1`` and so on; of several names, each key has a value for each."""
-    if len(names) == 1:
-        return {f"{names[0]}{at}": key for at, key in enumerate(keys)}
-    return {f"{name}{at}": part for at, key in enumerate(keys) for name, part in zip(names, key, strict=True)}
-
-
-def _parts(ids: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (padded(ids[start : start + MAX_KEYS]) for start in range(0, len(ids), MAX_KEYS))
-
-
-@lru_cache(maxsize=64)
-def _records_by(given: frozenset[str], keys: int = 0, *, count: bool = False) -> sa.Select[Any]:
-    """Return the statement that reads or counts a kind's records by these columns and this many ids."""
-    statement = sa.select(sa.func.count()) if count else sa.select(t.records.c.body).order_by(t.records.c.id)
-    for name in sorted({"kind", *given}):
-        statement = statement.where(t.records.c[name] == sa.bindparam(name))
-    if keys:
-        statement = statement.where(t.records.c.id.in_([sa.bindparam(f"id{at}") for at in range(keys)]))
-    return statement.select_from(t.records)
-
-
-@lru_cache(maxsize=512)
-def _record_rows(column: str, keys: int) -> sa.Select[Any]:
-    """Return the statement that reads a kind's records by so many values of a column, ordered by id."""
-    statement = sa.select(t.records.c.id, t.records.c.parent, t.records.c.body)
-    key = t.records.c[column].in_([sa.bindparam(f"id{at}") for at in range(keys)])
-    return statement.where(t.records.c.kind == sa.bindparam("kind"), key).order_by(t.records.c.id)
-
-
-@lru_cache(maxsize=64)
-def _sql_by_key(table: sa.Table, dialect: sa.Dialect) -> tuple[str, tuple[str, ...]]:
-    """Return the SQL text that reads a row by its primary key, and the names of the key's columns."""
-    statement = sa.select(*(table.c[name] for name in shown_columns(table)))
-    for column in table.primary_key:
-        statement = statement.where(column == sa.bindparam(column.name))
-    return _sql(statement, dialect), key_columns(table)
-
-
-@lru_cache(maxsize=64)
-def key_columns(table: sa.Table) -> tuple[str, ...]:
-    """Return the names of a table's primary key."""
-    return tuple(column.name for column in table.primary_key)
-
-
-@lru_cache(maxsize=64)
-def shown_columns(table: sa.Table) -> tuple[str, ...]:
-    """Return the columns that Snapshot.row gives: bodies where there are any, else all that are no key."""
-    bodies = tuple(column.name for column in table.c if isinstance(column.type, sa.LargeBinary))
-    return bodies or tuple(column.name for column in table.c if not column.primary_key)
-
-
-def _body_by(table: sa.Table, *columns: str) -> sa.Select[Any]:
-    statement = sa.select(table.c.body)
-    for name in columns:
-        statement = statement.where(table.c[name] == sa.bindparam(name))
-    return statement
-
-
-_RECORDS_BELOW = (
-    sa.select(t.records.c.body)
-    .where(t.records.c.kind == sa.bindparam("kind"), t.records.c.name < sa.bindparam("name"))
-    .order_by(t.records.c.name, t.records.c.id)
-    .limit(sa.bindparam("page"))
-    .offset(sa.literal_column("0"))
-)
-_NETWORKS = _body_by(t.networks).order_by(t.networks.c.id)
-_SUBNETS = _body_by(t.subnets).order_by(t.subnets.c.id)
-_SUBNETS_OF = _body_by(t.subnets, "network_id").order_by(t.subnets.c.id)
-_ROUTERS = _body_by(t.routers).order_by(t.routers.c.id)
-_INTERFACES = _body_by(t.router_interfaces).order_by(t.router_interfaces.c.subnet_id)
-_INTERFACES_OF = _body_by(t.router_interfaces, "router_id").order_by(t.router_interfaces.c.subnet_id)
-_BOUND_NODES = sa.select(t.bindings.c.node).where(t.bindings.c.network_id == sa.bindparam("network_id")).distinct()
-_PORTS_IN = (
-    sa.select(t.fixed_ips.c.address, t.ports.c.body, t.ports.c.life)
-    .join(t.ports, t.ports.c.id == t.fixed_ips.c.port_id)
-    .where(t.fixed_ips.c.network_id == sa.bindparam("network_id"), t.fixed_ips.c.address > sa.bindparam("after"))
-    .where(t.fixed_ips.c.subnet_id == sa.bindparam("subnet_id"))
-    .order_by(t.fixed_ips.c.address)
-    .limit(sa.bindparam("page"))
-    .offset(sa.literal_column("0"))
-)
-_VNI_TAKEN = sa.union_all(
-    sa.select(t.networks.c.id).where(t.networks.c.vni == sa.bindparam("vni")),
-    sa.select(t.routers.c.id).where(t.routers.c.l3vni == sa.bindparam("vni")),
-)
 _NOWHERE = Topology(Inventory())
 _TOPOLOGIES: dict[int, Topology] = {}
 """By the marks of their inventories (weft.store.codec.mark_of)."""
-_LEAF_VLANS = _body_by(t.leaf_vlans).order_by(t.leaf_vlans.c.domain, t.leaf_vlans.c.network_id)
-_LEAF_VLANS_OF = _body_by(t.leaf_vlans, "domain").order_by(t.leaf_vlans.c.network_id)
-_HISTORY = _body_by(t.history, "port_id").order_by(t.history.c.seq)
-_SWITCH_STATUSES = _body_by(t.switch_statuses)
-_AGENTS = sa.select(t.agents.c.node, t.agents.c.last_seen)
-_TOKEN = sa.select(t.node_tokens.c.node).where(t.node_tokens.c.sha256 == sa.bindparam("sha256"))
-_STATE_COUNTS = sa.select(t.ports.c.state, sa.func.count()).group_by(t.ports.c.state)
-_NETWORK_STATE_COUNTS = sa.select(t.ports.c.network_id, t.ports.c.state, sa.func.count()).group_by(
-    t.ports.c.network_id, t.ports.c.state
-)

@@ -23,8 +23,9 @@ from weft.store.changes import Change, CompactedError, Kind
 from weft.store.damage import Damage
 from weft.store.engine import Connection, Engine, failures_are_final
 from weft.store.reading import Readers
-from weft.store.snapshot import Snapshot, question
+from weft.store.snapshot import Snapshot
 from weft.store.sqlite import SqliteEngine
+from weft.store.statements import question
 from weft.store.transaction import Transaction
 from weft.store.work import Work
 from weft.store.writer import Writer

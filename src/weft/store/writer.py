@@ -1,8 +1,8 @@
 """The writer: groups of work, each in one transaction of the database, one group after another.
 
-Concurrent pieces of work share a transaction, and so share the price of a durable commit. A piece that fails is undone
-alone. What a group writes goes into the database in few statements at its end; if one of them hits a key that is
-taken, the group is run again carefully, and only the piece fails that asked for the key.
+Concurrent pieces of work share a transaction, and so share the price of a durable commit; those that are alike are run
+as one. A piece that fails is undone alone. What a group writes goes into the database in few statements at its end; if
+one of them hits a key that is taken, the group is run again carefully, and only the piece fails that asked for the key.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from weft.store.changes import HEAD
 from weft.store.damage import Damage
 from weft.store.engine import Answer, Connection, Engine, Question
 from weft.store.group import Group, Kept
-from weft.store.snapshot import question
+from weft.store.statements import question
 from weft.store.sweeping import Sweeper
 from weft.store.transaction import Transaction
 from weft.store.work import APART, Work, sorted_out
