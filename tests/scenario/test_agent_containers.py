@@ -17,6 +17,7 @@ from tests.thorough import some
 from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.kernel import Pair
 from weft.agent.cni.server import serve
+from weft.agent.cni.service import MAX_TAKEN
 from weft.agent.ovs.tables import Operation
 from weft.intent.ports import delete_port
 from weft.intent.realizations import report
@@ -252,6 +253,32 @@ async def test_a_port_that_is_deleted_while_it_is_given_to_a_container_is_replac
     assert said["ips"][0]["address"].partition("/")[0] not in {each.addresses[0].address for each in gone}
     await node.rest()
     assert {each.holder for each in await node.bound() if each.holder} == {"first", "second"}
+    await node.check()
+
+
+async def test_a_container_under_which_one_port_after_another_is_deleted_gets_one_of_its_own(
+    node: ContainerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    make, gone = node.agent.make, []
+
+    async def too_late(pair: Pair) -> tuple[int, int]:
+        made = await make(pair)
+        if len(gone) < MAX_TAKEN and any(not each.holder for each in await node.bound()):
+            gone.append(await node.machine.doing(delete_warm(node)))
+            node.agent.service.follow(await node.desired())
+        return made
+
+    monkeypatch.setattr(node.agent, "make", too_late)
+    with capture_logs() as logs:
+        said = await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
+    assert [each["event"] for each in logs].count("warm_ports_deleted") == 1
+    assert len(gone) == MAX_TAKEN
+    await node.rest()
+    [second] = [each for each in await node.bound() if each.holder == "second"]
+    assert second.addresses[0].address == said["ips"][0]["address"].partition("/")[0]
+    assert second.port_id not in {each.port_id for deleted in gone for each in deleted}
     await node.check()
 
 
