@@ -70,6 +70,22 @@ class Pair:
                     return leases
                 await asyncio.sleep(0.05)
 
+    async def voted(self, times: int) -> None:
+        """Wait until each server that runs has voted so many times more."""
+        async with asyncio.timeout(DEADLINE_S):
+            for _ in range(times):
+                before = await self._votes()
+                while any(before[holder] == until for holder, until in (await self._votes()).items()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+
+    async def _votes(self) -> dict[str, float]:
+        """Return until when the vote counts of each server that runs."""
+        standing = await self.store.read(standing_of)
+        pids = [f"/{server.pid}/" for server in self.servers if server.runs]
+        return {
+            holder: each.until for holder, each in standing.candidates.items() if any(pid in holder for pid in pids)
+        }
+
     def leads_by(self, lease: Lease) -> int:
         """Return which server has a lease."""
         return next(at for at, server in enumerate(self.servers) if server.runs and f"/{server.pid}/" in lease.holder)
@@ -240,7 +256,7 @@ async def test_of_three_servers_shards_only_those_move_whose_leader_is_gone(
                 while not three.servers[gone].events("leads_no_more"):  # noqa: ASYNC110 - another process' log
                     await asyncio.sleep(0.05)
             assert [each["shard"] for each in three.servers[gone].events("leads_no_more")][-1:] == [shard]
-        await asyncio.sleep(2 * RENEW_S)
+        await three.voted(2)
         now = {server: len(server.events("leads")) for server in three.servers}
         heir = three.servers[three.leads_by(after.leases[shard])]
         assert now == began | {heir: began[heir] + 1}, "no other began anything"

@@ -95,7 +95,7 @@ async def test_who_errs_errs_alone(tmp_path: Path) -> None:
         assert await w.store.read(contradictions) == []
 
 
-async def test_a_quota_is_exact(tmp_path: Path) -> None:
+async def test_of_more_than_there_is_each_is_answered_for_itself(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         network, _ = await w.segment("10.0.0.0/29")  # five addresses
         maker = Maker()
