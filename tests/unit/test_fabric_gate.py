@@ -137,6 +137,22 @@ def test_while_a_removal_waits_what_comes_goes_on() -> None:
     assert set(full.attachments) < set(config.attachments)
 
 
+def test_a_removal_waits_as_well_when_as_much_has_come_as_would_go() -> None:
+    full = crowded(4 * MUCH)
+    others = replace(
+        READY,
+        segments=tuple(Segment(vni=20000 + n) for n in range(8 * MUCH)),
+        attachments=tuple(Attachment(interface="eth12", vlan=1000 + n, vni=20000 + n) for n in range(8 * MUCH)),
+    )
+    first = admit(full, others)
+    assert first.held[0].reason.endswith("; 81 new ones wait, too, or it would be less")
+    second = admit(first.config, others)
+    assert second.config == first.config
+    assert [held.hold for held in second.held] == [Hold.REMOVAL]
+    assert set(full.attachments) < set(first.config.attachments)
+    assert admit(first.config, others, approval=approved(READY, unbounded=True)).config == others
+
+
 def test_a_vlan_that_would_mean_something_else_does_not_come_while_the_old_one_stays() -> None:
     full = crowded(4 * MUCH)
     other = Attachment(interface="eth12", vlan=100, vni=20000)

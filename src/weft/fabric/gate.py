@@ -193,10 +193,16 @@ def _removals(
         or (approval is not None and approval.unbounded)
     ):
         return config
-    share = f"{len(gone)} of its {had} attachments, more than {safety.max_removed} per cent"
-    held.append(Held(Hold.REMOVAL, f"waits for `weft fabric apply`: {share}, would go at once"))
     vnis = {attachment.vlan: attachment.vni for attachment in gone if attachment.vlan}
-    fits = (new for new in config.attachments if vnis.get(new.vlan, new.vni) == new.vni)
+    fits = [each for each in config.attachments if vnis.get(each.vlan, each.vni) == each.vni]
+    there = set(observed.attachments)
+    new = [each for each in fits if each not in there]
+    # What comes makes what goes a smaller share: so much may come as leaves it too large at the next look, too.
+    room = (len(gone) * 100 - 1) // safety.max_removed - had if safety.max_removed else len(new)
+    share = f"{len(gone)} of its {had} attachments, more than {safety.max_removed} per cent"
+    late = f"; {len(new) - room} new ones wait, too, or it would be less" if len(new) > room else ""
+    held.append(Held(Hold.REMOVAL, f"waits for `weft fabric apply`: {share}, would go at once{late}"))
+    fits = [*(each for each in fits if each in there), *new[:room]]
     return replace(
         config,
         vrfs=_united(config.vrfs, observed.vrfs, _of_vrf),
