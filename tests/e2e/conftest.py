@@ -5,16 +5,28 @@ own: the next test that takes `lab` gets a new one. After the last test there is
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pod_nodes
 import pytest
+import scene
 from pod_nodes import Pods
 from running_lab import EXAMPLE, Lab, weft
 from tests.runtimes.containerd import Containerd
 
 from weft.lab import processes, state
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put what the lab looks like into the report of a test that fails."""
+    report = yield
+    if report.failed and call.when == "call" and (found := state.find()) is not None:
+        report.sections.extend(scene.describe(found))
+    return report
 
 
 @pytest.fixture(scope="session")
