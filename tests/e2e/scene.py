@@ -13,14 +13,14 @@ LINES = 150
 """Of each log, the last ones."""
 TIMEOUT_S = 10.0
 
+CABLES = "ls /sys/class/net | grep ^weft- | while read each; do echo $each; tc -s filter show dev $each ingress; done"
 NODE = (
     "ovs-ofctl -O OpenFlow14 dump-flows br-int",
     "ovs-ofctl -O OpenFlow14 dump-flows br-bond",
     "ovs-vsctl --columns=name,ofport,error,external_ids find Interface type=internal",
     "ovs-appctl dpctl/dump-flows -m",
-    "ip -s -br link",
-    'for each in $(ls /sys/class/net | grep "^weft-"); do echo "$each $(cat /sys/class/net/$each/ifindex)"; '
-    'tc filter show dev "$each" ingress | grep -E "mirred|direct-action|Sent"; done',
+    "ip -s -o link",
+    CABLES,
 )
 SWITCH = ("bridge fdb", "ip neigh")
 
