@@ -122,8 +122,9 @@ class FakeRows:
         self._faults.strike()  # committed, but the answer is lost
 
     def execute(self, operations: Sequence[Operation]) -> None:
-        """Commit, as the agent or as somebody else."""
+        """Commit, as the agent or as somebody else. Raises Permanent, and commits nothing, for a doubled name."""
         self.transactions += 1
+        before = {table: {id_: dict(row) for id_, row in rows.items()} for table, rows in self.rows.items()}
         names: dict[str, str] = {}
         for operation in operations:
             if operation["op"] == "insert":
@@ -143,7 +144,11 @@ class FakeRows:
         self._collect()
         for table_name in ("Bridge", "Port", "Interface"):
             found = [row["name"] for row in self.rows[table_name].values()]
-            assert len(found) == len(set(found)), f"constraint violation: {table_name} {found}"
+            if len(found) > len(set(found)):
+                self.rows = before
+                doubled = f'multiple rows in "{table_name}" table to have identical values for index on column "name"'
+                text = f"ovsdb-server refused the transaction as a whole: constraint violation: {doubled}: {found}"
+                raise Permanent(text)
 
     def _collect(self) -> None:
         for parent, column, child in (("Bridge", "ports", "Port"), ("Port", "interfaces", "Interface")):
@@ -223,7 +228,9 @@ def _resolved(value: Any, names: dict[str, str]) -> Any:
 def _mutated(column: Any, mutator: str, value: Any) -> Any:
     if isinstance(column, list) and column[0] == "map":
         pairs = dict(column[1])
-        if mutator == "delete":
+        if mutator == "delete" and value[0] == "map":  # keys that have these values
+            pairs = {key: element for key, element in pairs.items() if [key, element] not in value[1]}
+        elif mutator == "delete":
             for key in value[1]:
                 pairs.pop(key, None)
         else:

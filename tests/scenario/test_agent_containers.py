@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,10 @@ from core_world import World, world
 from structlog.testing import capture_logs
 from tests.thorough import some
 
+from weft.agent.cni.cables import new_names
 from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.kernel import Pair
+from weft.agent.cni.pool import ORDER_AGAIN_AFTER_S, WarmPolicy
 from weft.agent.cni.server import serve
 from weft.agent.cni.service import MAX_TAKEN
 from weft.agent.ovs.tables import Operation
@@ -23,6 +25,7 @@ from weft.intent.ports import delete_port
 from weft.intent.realizations import report
 from weft.intent.workload_release import release_lost
 from weft.intent.workloads import attach
+from weft.model.errors import Permanent
 from weft.model.ids import Epoch, NodeName, PortId
 from weft.model.intent import RealizationState
 from weft.protocol.node import RealizationReport
@@ -329,6 +332,179 @@ async def test_a_statement_takes_nothing_from_a_container_that_is_just_being_add
     assert {each.holder for each in await node.bound() if each.holder} == {"first", "second"}
     assert set(node.machine.joined) == {pair.cable for pair in node.machine.pairs.values()}
     assert len(node.machine.pairs) == 2
+    await node.check()
+
+
+async def a_while() -> None:
+    """Let everything go on that only waits for its turn."""
+    for _ in range(STEPS):
+        await asyncio.sleep(0)
+
+
+def is_insertion(operations: Sequence[Operation]) -> bool:
+    """Tell whether a transaction makes cables."""
+    return any(each["op"] == "insert" for each in operations)
+
+
+async def test_cables_that_are_made_for_ports_and_for_stock_at_once_have_names_of_their_own(
+    node: ContainerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transact, ledger = node.agent.transact, node.agent.service._ledger
+
+    async def slowly(operations: Sequence[Operation]) -> None:
+        if is_insertion(operations):
+            monkeypatch.setattr(node.agent, "transact", transact)
+            while not ledger._waiting:  # noqa: ASYNC110 - until others are to be made
+                await asyncio.sleep(0)
+            assert any(is_insertion(waiting) for waiting, _ in ledger._waiting)
+        await transact(operations)
+
+    monkeypatch.setattr(node.agent, "transact", slowly)
+    assert (await node.call("ADD", "first", WEB))["ips"]
+    await node.rest()
+    await node.check()
+
+
+async def test_ports_that_get_no_cable_go_back_at_once_and_the_names_that_it_had_are_free(
+    node: ContainerNode, dc: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transact = node.agent.transact
+
+    async def refuse(operations: Sequence[Operation]) -> None:
+        if is_insertion(operations):
+            raise Permanent("ovsdb-server refused it")
+        await transact(operations)
+
+    monkeypatch.setattr(node.agent, "transact", refuse)
+    with pytest.raises(CniError, match="ovsdb-server refused it"):
+        await node.call("ADD", "first", WEB)
+    await node.rest()
+    assert await node.bound() == []
+    await node.check()
+    monkeypatch.setattr(node.agent, "transact", transact)
+    dc.clock.advance(ORDER_AGAIN_AFTER_S)
+    assert (await node.call("ADD", "first", WEB))["ips"]
+    await node.rest()
+    await node.check()
+    assert [each.name for each in node.cables()] == new_names((), len(node.cables()))
+
+
+async def test_a_pass_that_began_while_a_port_was_warm_takes_it_from_no_container(
+    node: ContainerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    read, seen = node.agent.read, asyncio.Event()
+
+    async def slowly() -> Mapping[str, int]:
+        monkeypatch.setattr(node.agent, "read", read)
+        await seen.wait()
+        return await read()
+
+    monkeypatch.setattr(node.agent, "read", slowly)
+    await node.live()  # a pass has begun
+    await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
+    await node.live()
+    [port] = [each for each in await node.bound() if each.holder == "second"]
+    await node.machine.transact(partial(delete_port, port_id=PortId(port.port_id)))  # an operator's mistake
+    await node.live()
+    seen.set()
+    await node.rest()
+    assert len(node.machine.inside("/run/netns/second")) == 1
+    assert "second" in {each.container_id for each in node.cables()}
+
+
+async def test_a_port_that_is_deleted_on_its_way_onto_a_cable_is_replaced(
+    dc: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = ContainerNode(dc, WarmPolicy(cables=16, ports=2, ports_max=8))  # no pass has to make any
+    await node.rest()
+    transact, deleted = node.agent.transact, []
+
+    async def slowly(operations: Sequence[Operation]) -> None:
+        if any(each.port_id in str(operations) for each in await node.bound()):
+            monkeypatch.setattr(node.agent, "transact", transact)
+            node.agent.service.follow(await node.desired())
+            deleted.extend(await delete_warm(node))
+            node.agent.service.follow(await node.desired())
+            await a_while()  # until a pass has seen to what is gone
+        await transact(operations)
+
+    monkeypatch.setattr(node.agent, "transact", slowly)
+    said = await node.call("ADD", "first", WEB)
+    assert deleted
+    assert said["ips"]
+    await node.rest()
+    await node.check()
+    await node.close()
+
+
+@pytest.mark.parametrize("is_anew", [False, True])
+async def test_a_deletion_that_is_on_its_way_is_not_undone_by_what_the_server_answers(
+    node: ContainerNode, monkeypatch: pytest.MonkeyPatch, *, is_anew: bool
+) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    batch, transact, service = node.agent.workload_batch, node.agent.transact, node.agent.service
+    deleting: list[asyncio.Task[None]] = []
+
+    async def slowly(operations: Sequence[Operation]) -> None:
+        monkeypatch.setattr(node.agent, "transact", transact)
+        await a_while()  # until the answer is to be written, too
+        await transact(operations)
+
+    async def late(of: str, asked: WorkloadBatch) -> WorkloadOutcomes:
+        outcomes = await batch(of, asked)
+        if not deleting and (asked.attach if is_anew else asked.claim):
+            monkeypatch.setattr(node.agent, "transact", slowly)
+            second = [each for each in service._plugged() if each.container_id == "second"]
+            deleting.append(asyncio.create_task(service._unplug(second)))
+            await asyncio.sleep(0)
+        return outcomes
+
+    monkeypatch.setattr(node.agent, "workload_batch", late)
+    if is_anew:
+        node.machine.is_deaf = True
+        await delete_warm(node)
+    await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
+    await node.rest()
+    node.machine.is_deaf = False
+    await node.rest()
+    assert deleting[0].done()
+    assert {each.holder for each in await node.bound() if each.holder} == {"first"}
+    await node.check()
+
+
+async def test_a_container_that_is_deleted_as_it_gets_another_port_gives_that_back(
+    node: ContainerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    batch, transact, service = node.agent.workload_batch, node.agent.transact, node.agent.service
+    deleting: list[asyncio.Task[None]] = []
+
+    async def slowly(operations: Sequence[Operation]) -> None:
+        monkeypatch.setattr(node.agent, "transact", transact)
+        second = [each for each in service._plugged() if each.container_id == "second"]
+        deleting.append(asyncio.create_task(service._unplug(second)))
+        await a_while()  # until the deletion is to be written, too
+        await transact(operations)
+
+    async def late(of: str, asked: WorkloadBatch) -> WorkloadOutcomes:
+        outcomes = await batch(of, asked)
+        if any(each.instead_of for each in asked.attach):
+            monkeypatch.setattr(node.agent, "transact", slowly)
+        return outcomes
+
+    monkeypatch.setattr(node.agent, "workload_batch", late)
+    node.machine.is_deaf = True
+    await delete_warm(node)
+    await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
+    await node.rest()
+    node.machine.is_deaf = False
+    await node.rest()
+    assert deleting[0].done()
+    assert {each.holder for each in await node.bound() if each.holder} == {"first"}
     await node.check()
 
 

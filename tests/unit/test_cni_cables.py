@@ -101,7 +101,7 @@ def test_rows_are_read_anew_only_when_they_change() -> None:
 
 
 def test_new_cables_have_the_lowest_free_numbers_and_pairs_the_same() -> None:
-    assert new_names([Cable(name="weft-c0"), Cable(name="weft-c2")], 3) == ["weft-c1", "weft-c3", "weft-c4"]
+    assert new_names({"weft-c0", "weft-c2"}, 3) == ["weft-c1", "weft-c3", "weft-c4"]
     assert Cable(name="weft-c7").host_end == "weft-v7"
     assert cable_of("weft-v7") == "weft-c7"
     assert is_host_end("weft-v7")

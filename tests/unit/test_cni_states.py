@@ -2,7 +2,7 @@
 
 import asyncio
 
-from weft.agent.cni.states import States
+from weft.agent.cni.states import MAX_TAKEN_BACK, States
 from weft.protocol.node import NodeChange, NodeDesired, PortDesired
 
 
@@ -52,17 +52,18 @@ async def test_time_that_is_over_is_said() -> None:
     assert states._waiting == {}
 
 
-async def test_what_the_server_took_is_told_once_whether_by_a_change_or_between_two_snapshots() -> None:
+async def test_what_the_server_took_is_known_whether_by_a_change_or_between_two_snapshots() -> None:
     states = States()
     assert not states.complete
     states.follow(snapshot(port("a", "ACTIVE"), port("b", "ACTIVE"), port("c", "ACTIVE")))
     assert states.complete
     states.follow(change(gone=("a",)))
     states.follow(snapshot(port("c", "ACTIVE")))
-    assert set(states.gone()) == {"a", "b"}
-    assert set(states.gone()) == set()
+    assert [each for each in "abc" if states.is_taken_back(each)] == ["a", "b"]
     states.follow(change(gone=("c",)))
     states.follow(change(port("c", "BINDING", epoch=2)))
-    assert set(states.gone()) == set(), "it has come back"
+    assert not states.is_taken_back("c"), "it has come back"
+    states.follow(change(gone=tuple(f"d{number}" for number in range(MAX_TAKEN_BACK - 1))))
+    assert [each for each in "abc" if states.is_taken_back(each)] == ["b"], "the oldest is forgotten"
     assert states.state("c", 2) == "BINDING"
     assert states.state("c", 1) is None

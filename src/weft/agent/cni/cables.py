@@ -6,7 +6,7 @@ or *warm*: a port of the server waits on it, with its flows, for a container to 
 is known of it stands in the external_ids of its Interface, which ovs-vswitchd does not look at.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -106,9 +106,8 @@ class CableIndex:
         return sorted(found, key=lambda cable: (len(cable.name), cable.name))
 
 
-def new_names(cables: Iterable[Cable], count: int) -> list[str]:
-    """Return names for new cables: those with the lowest numbers that are free."""
-    used = {cable.name for cable in cables}
+def new_names(used: Collection[str], count: int) -> list[str]:
+    """Return names for new cables: those with the lowest numbers that are not used."""
     names = (f"{_CABLE_PREFIX}{number}" for number in range(len(used) + count))
     return [name for name in names if name not in used][:count]
 
@@ -143,23 +142,23 @@ def labels_of(cable: Cable) -> dict[str, str]:
 def relabel(interface: str, labels: Mapping[str, str]) -> Operation:
     """Return what lets a cable say this and nothing else of its own."""
     mutations = [["external_ids", "delete", ovs_set(sorted(_KEYS))], ["external_ids", "insert", ovs_map(labels)]]
-    return {
-        "op": "mutate",
-        "table": "Interface",
-        "where": [["_uuid", "==", ["uuid", interface]]],
-        "mutations": mutations,
-    }
+    return _mutate("Interface", interface, mutations)
 
 
 def without_port(interface: str) -> Operation:
     """Return what lets a cable carry no port any more, whatever else it says."""
-    mutations = [["external_ids", "delete", ovs_set([IFACE_ID, ATTACHED_MAC])]]
-    return {
-        "op": "mutate",
-        "table": "Interface",
-        "where": [["_uuid", "==", ["uuid", interface]]],
-        "mutations": mutations,
-    }
+    return _mutate("Interface", interface, [["external_ids", "delete", ovs_set([IFACE_ID, ATTACHED_MAC])]])
+
+
+def owing(interface: str, owed: str) -> Operation:
+    """Return what lets a cable owe the server a word, whatever else it says."""
+    mutations = [["external_ids", "delete", ovs_set([OWED])], ["external_ids", "insert", ovs_map({OWED: owed})]]
+    return _mutate("Interface", interface, mutations)
+
+
+def owing_no_more(interface: str, owed: str) -> Operation:
+    """Return what lets a cable owe a word no more; if it owes another one by then, it goes on owing that."""
+    return _mutate("Interface", interface, [["external_ids", "delete", ovs_map({OWED: owed})]])
 
 
 def insertion(tables: Tables, wanted: Mapping[str, Mapping[str, str]]) -> list[Operation]:

@@ -22,8 +22,8 @@ from weft.agent.cni.cables import (
     free_labels,
     insertion,
     is_host_end,
-    labels_of,
     new_names,
+    owing,
     relabel,
     removal,
     warm_labels,
@@ -32,9 +32,11 @@ from weft.agent.cni.kernel import Pair
 from weft.agent.cni.ledger import Ledger
 from weft.agent.cni.pool import Demand, Stock, Want, WarmPolicy, want_of
 from weft.agent.cni.states import ACTIVE, States
+from weft.agent.ovs.observed import INTEGRATION
+from weft.agent.ovs.tables import Operation
 from weft.model.errors import Permanent, Transient, WeftError
 from weft.protocol.node import AddressDesired
-from weft.protocol.workload import WarmOrder, Workload
+from weft.protocol.workload import WarmOrder, Workload, WorkloadRelease
 
 WAIT_S = 20.0
 """How long an ADD waits for a cable, or for a port on one; then it fails, and the runtime tries again."""
@@ -98,7 +100,8 @@ class _Pool:
 class Keeper:
     """The cables of a node. Who takes one has it to himself until he puts it back.
 
-    `order` asks the server for warm ports; `tell` is called when a cable owes the server a word.
+    `order` asks the server for warm ports; `tell` is called when a cable owes the server a word; `release` has a port
+    taken back that is on no cable.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class Keeper:
         order: Order,
         policy: WarmPolicy,
         tell: Callable[[], None],
+        release: Callable[[WorkloadRelease], None],
         clock: Callable[[], float],
     ) -> None:
         self._ledger = ledger
@@ -120,12 +124,15 @@ class Keeper:
         self._order_ports = order
         self._policy = policy
         self._tell = tell
+        self._release = release
         self._clock = clock
         self._index = CableIndex()
         self._seen: Mapping[str, int] = {}
         self._dressed: dict[str, int] = {}
         self._joined: dict[str, tuple[int, int]] = {}
         self._busy: set[str] = set()
+        self._making: set[str] = set()
+        """Names of cables that are on their way into the rows."""
         self._pools: dict[Want, _Pool] = {}
         self._waiting: deque[asyncio.Future[Cable]] = deque()
         self._orders: set[asyncio.Task[None]] = set()
@@ -241,10 +248,10 @@ class Keeper:
         cables = self.cables()
         self._seen = dict(await self._links.read())
         await self._dress(cables)
-        await self._join(cables)
+        await self._join()
         await self._clear_garbage()
-        await self._note_states(cables)
-        self._adopt(cables)
+        await self._note_states()
+        self._adopt()
         for want, pool in list(self._pools.items()):
             await self._supply(want, pool, now)
         self._serve(self._waiting, self._free())
@@ -260,10 +267,10 @@ class Keeper:
         index = self._seen.get(name)
         return index if index != self._dressed.get(name) else None
 
-    async def _join(self, cables: Sequence[Cable]) -> None:
+    async def _join(self) -> None:
         """Join what is a container's and is not joined: after a start, and when ovs-vswitchd has made a device anew."""
         wanted = {}
-        for cable in cables:
+        for cable in self.cables():
             here = self._seen.get(cable.name)
             there = self._seen.get(cable.joint, self._seen.get(cable.host_end))
             if cable.is_plugged and cable.name not in self._busy and here is not None and there is not None:
@@ -281,17 +288,16 @@ class Keeper:
             log.info("pairs_deleted", host_ends=garbage)
             await self._wires.remove(garbage)
 
-    async def _note_states(self, cables: Sequence[Cable]) -> None:
+    async def _note_states(self) -> None:
         """Write down which warm ports are ACTIVE: that has to be known when the server is away, too. Free the cables of
         those that the server has taken back."""
-        gone = set(self._states.gone())
         changes = []
-        for cable in cables:
+        for cable in self.cables():  # as they are now: one that was warm when the pass began may be a container's
             if not cable.is_warm or cable.name in self._busy or cable.workload is None:
                 continue
             workload = cable.workload
             state = self._states.state(workload.port_id, workload.epoch)
-            if workload.port_id in gone or self.is_lost(cable):
+            if self._states.is_taken_back(workload.port_id) or self.is_lost(cable):
                 log.info("warm_port_gone", port=workload.port_id, cable=cable.name)
                 changes.append(relabel(cable.interface, free_labels()))
             elif state is not None and state != workload.state:
@@ -299,9 +305,9 @@ class Keeper:
                 changes.append(relabel(cable.interface, warm_labels(noted, cable.pool)))
         await self._ledger.write(changes)
 
-    def _adopt(self, cables: Sequence[Cable]) -> None:
+    def _adopt(self) -> None:
         """Go on with the pools of an agent before."""
-        for key in {cable.pool for cable in cables if cable.is_warm}:
+        for key in {cable.pool for cable in self.cables() if cable.is_warm}:
             if (want := want_of(key)) is not None:
                 self._pool(want)
 
@@ -326,10 +332,9 @@ class Keeper:
 
     async def give_back(self, cables: Sequence[Cable]) -> None:
         """Let go of warm ports: their cables owe the server the word."""
-        changes = [relabel(each.interface, labels_of(msgspec.structs.replace(each, owed=LET_GO))) for each in cables]
-        if changes:
-            await self._ledger.write(changes)
-            log.info("warm_ports_given_back", ports=len(changes))
+        if cables:
+            await self._ledger.write([owing(each.interface, LET_GO) for each in cables])
+            log.info("warm_ports_given_back", ports=len(cables))
             self._tell()
 
     async def _order(self, want: Want, pool: _Pool, count: int) -> None:
@@ -340,7 +345,12 @@ class Keeper:
         )
         try:
             workloads = await self._order_ports(asked)
-            await self._put_on_cables(want, pool, workloads)
+            try:
+                await self._put_on_cables(want, pool, workloads)
+            except Exception:
+                for each in workloads:
+                    self._release(WorkloadRelease(holder="", project_id=want.project or None, port_id=each.port_id))
+                raise
             pool.failure = None
             log.info("ports_warmed", want=str(want), asked=count, got=len(workloads))
             if len(workloads) < count:
@@ -373,29 +383,36 @@ class Keeper:
                 waiter = pool.waiting.popleft()
                 if not waiter.done():
                     waiter.set_result(None)
-        cables = self.cables()
-        free = [cable for cable in cables if cable.is_free and cable.name not in self._busy]
+        free = [cable for cable in self.cables() if cable.is_free and cable.name not in self._busy]
         onto = list(zip(free, workloads, strict=False))
-        rest = workloads[len(onto) :]
-        names = new_names(cables, len(rest))
-        wanted = {name: warm_labels(each, key) for name, each in zip(names, rest, strict=True)}
         taken = [cable for cable, _ in onto]
         self.hold(taken)
         try:
             changes = [relabel(cable.interface, warm_labels(each, key)) for cable, each in onto]
-            await self._ledger.write([*changes, *insertion(self._ledger.tables, wanted)])
+            await self._make([warm_labels(each, key) for each in workloads[len(onto) :]], changes)
         finally:
             self.put_back(*taken)
 
+    async def _make(self, labels: Sequence[Mapping[str, str]], changes: Sequence[Operation] = ()) -> None:
+        """Make cables that say this, and change others with it. Their names are nobody else's meanwhile."""
+        names = new_names({cable.name for cable in self.cables()} | self._making, len(labels))
+        self._making.update(names)
+        try:
+            new = insertion(self._ledger.tables, dict(zip(names, labels, strict=True)))
+            if names and not new:
+                raise Transient(f"there is no {INTEGRATION} to put cables into", retry_after_s=RETRY_S)
+            await self._ledger.write([*changes, *new])
+        finally:
+            self._making.difference_update(names)
+
     async def _make_cables(self, now: float) -> None:
         """Make cables in bulk when there are few, delete one now and then when there are too many."""
-        cables = self.cables()
-        free = [cable for cable in cables if cable.is_free and cable.name not in self._busy]
+        free = [cable for cable in self.cables() if cable.is_free and cable.name not in self._busy]
         due = sum(pool.ordered for pool in self._pools.values()) + len(self._waiting)
         if len(free) < due + (self._policy.cables + 1) // 2:
-            names = new_names(cables, due + self._policy.cables - len(free))
-            await self._ledger.write(insertion(self._ledger.tables, dict.fromkeys(names, free_labels())))
-            log.info("cables_made", count=len(names))
+            count = due + self._policy.cables - len(free)
+            await self._make([free_labels()] * count)
+            log.info("cables_made", count=count)
         enough = due + 2 * self._policy.cables + self._policy.ports_max
         if len(free) <= enough:
             self._surplus_since = None

@@ -14,7 +14,19 @@ import msgspec
 import structlog
 
 from weft.agent.cni import node_path, sandbox
-from weft.agent.cni.cables import ANEW, CLAIM, LET_GO, Cable, free_labels, labels_of, relabel, warm_labels, without_port
+from weft.agent.cni.cables import (
+    ANEW,
+    CLAIM,
+    LET_GO,
+    Cable,
+    free_labels,
+    labels_of,
+    owing,
+    owing_no_more,
+    relabel,
+    warm_labels,
+    without_port,
+)
 from weft.agent.cni.courier import Courier, Line, Server
 from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.keeper import Keeper, Links, Wires
@@ -24,6 +36,7 @@ from weft.agent.cni.pool import WarmPolicy, want
 from weft.agent.cni.request import Call, Configuration, check, configuration
 from weft.agent.cni.result import result
 from weft.agent.cni.states import ACTIVE, States
+from weft.agent.ovs.tables import Operation
 from weft.kubernetes.pod import PodFacts
 from weft.model.errors import NotFound, Transient, WeftError
 from weft.protocol.node import NodeChange, NodeDesired
@@ -95,6 +108,7 @@ class CniService:
             order=lambda order: self._line.call(lambda server: server.warm_workloads(node, order)),
             policy=policy or WarmPolicy(),
             tell=self._courier.tell,
+            release=self._courier.release,
             clock=clock,
         )
         self._background: set[asyncio.Task[None]] = set()
@@ -255,7 +269,8 @@ class CniService:
             ):
                 await self._say_why(workload)
         except BaseException:
-            self._later(self._let_go([cable]))
+            gone = labels_of(msgspec.structs.replace(cable, owed=LET_GO))  # all of it: nothing may be written yet
+            self._later(self._let_go([cable], [relabel(cable.interface, gone)]))
             raise
         self._keeper.put_back(cable)
         return cable
@@ -332,13 +347,10 @@ class CniService:
         """Take containers from their cables."""
         if cables:
             self._keeper.hold(cables)
-            await self._let_go(cables)
+            await self._let_go(cables, [owing(each.interface, LET_GO) for each in cables])
 
-    async def _let_go(self, cables: Sequence[Cable]) -> None:
+    async def _let_go(self, cables: Sequence[Cable], changes: Sequence[Operation]) -> None:
         try:
-            changes = [
-                relabel(each.interface, labels_of(msgspec.structs.replace(each, owed=LET_GO))) for each in cables
-            ]
             await self._ledger.write(changes)
             await self._keeper.clear(cables)
         finally:
@@ -361,26 +373,29 @@ class CniService:
             current = now.get(cable.name)
             if current is None or (current.owed, current.workload) != (cable.owed, cable.workload):
                 continue
-            settled = msgspec.structs.replace(current, owed="")
-            changes.append(relabel(cable.interface, free_labels() if cable.owed == LET_GO else labels_of(settled)))
+            if cable.owed == LET_GO:
+                changes.append(relabel(cable.interface, free_labels()))
+            else:  # the container may be on its way out: then it owes that
+                changes.append(owing_no_more(cable.interface, cable.owed))
         await self._ledger.write(changes)
         self._keeper.wake()
 
     async def _renew(self, cable: Cable, workload: Workload | None) -> None:
         """A container's port was deleted before it was claimed: have another asked for, or take what was given."""
         now = next((each for each in self._keeper.cables() if each.name == cable.name), None)
-        if now is None or (now.owed, now.workload) != (cable.owed, cable.workload):
+        here = now is not None and (now.owed, now.workload) == (cable.owed, cable.workload)
+        if now is None or not here or self._keeper.is_busy(now):
             if workload is not None:  # the container was deleted while it was asked for
                 project = cable.project or None
                 given = WorkloadRelease(holder=cable.container_id, project_id=project, port_id=workload.port_id)
                 self._courier.release(given)
             return
         if workload is None:
-            renewed = msgspec.structs.replace(now, owed=ANEW)
+            change = owing(now.interface, ANEW)
         else:
-            renewed = msgspec.structs.replace(now, owed="", workload=workload)
+            change = relabel(now.interface, labels_of(msgspec.structs.replace(now, owed="", workload=workload)))
             log.info("port_renewed", container=cable.container_id, workload=workload.name, port=workload.port_id)
-        await self._ledger.write([relabel(now.interface, labels_of(renewed))])
+        await self._ledger.write([change])
         self._keeper.wake()
 
     async def _state(self) -> None:

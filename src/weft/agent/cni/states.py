@@ -1,11 +1,12 @@
 """How far the node's ports are, as the server last told: it comes with what the node shall carry, nobody has to ask."""
 
 import asyncio
-from collections.abc import Iterator
 
 from weft.protocol.node import NodeChange, NodeDesired
 
 ACTIVE = "ACTIVE"
+MAX_TAKEN_BACK = 4096
+"""Ports that the server has taken from the node that are remembered; many more than are on their way onto cables."""
 
 
 class States:
@@ -14,7 +15,7 @@ class States:
     def __init__(self) -> None:
         self._known: dict[str, tuple[int, str]] = {}
         self._waiting: dict[str, list[asyncio.Event]] = {}
-        self._gone: set[str] = set()
+        self._taken_back: dict[str, None] = {}
         self.complete = False
         """Whether the server has told all since the agent was started."""
 
@@ -22,14 +23,18 @@ class States:
         """Take a message of the server."""
         known = {port.port_id: (port.epoch, port.state) for port in message.ports}
         if isinstance(message, NodeDesired):
-            self._gone |= self._known.keys()
+            gone = [port_id for port_id in self._known if port_id not in known]
             self._known, self.complete = known, True
         else:
-            for port_id in message.gone:
+            gone = [port_id for port_id in message.gone if port_id not in known]
+            for port_id in gone:
                 self._known.pop(port_id, None)
-                self._gone.add(port_id)
             self._known.update(known)
-        self._gone -= known.keys()
+        for port_id in known:
+            self._taken_back.pop(port_id, None)
+        self._taken_back.update(dict.fromkeys(gone))
+        while len(self._taken_back) > MAX_TAKEN_BACK:
+            del self._taken_back[next(iter(self._taken_back))]
         for port_id in [each for each in self._waiting if each in known]:
             for event in self._waiting.pop(port_id):
                 event.set()
@@ -43,10 +48,9 @@ class States:
         """Tell whether the server has taken back a port that it had told of."""
         return self.complete and self.state(port_id, epoch) is None
 
-    def gone(self) -> Iterator[str]:
-        """Yield the ports that the server took from the node since this was last asked."""
-        while self._gone:
-            yield self._gone.pop()
+    def is_taken_back(self, port_id: str) -> bool:
+        """Tell whether the server took a port from the node, and has not given it back since."""
+        return port_id in self._taken_back
 
     async def until_active(self, port_id: str, epoch: int, timeout_s: float) -> bool:
         """Wait until a port is ACTIVE in an epoch; tell whether it is, or is in a later one or not in time."""
