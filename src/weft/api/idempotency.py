@@ -55,10 +55,12 @@ async def once(
     *,
     ports: Sequence[PortId] = (),
     together: Together[Item, T] | None = None,
+    early: bool = False,
 ) -> Response:
     """Do `work` and return its `answer`; once, however often the request comes, if it asks for that.
 
-    `body` is the request's, decoded; None for none. `ports` are those that `work` will ask for (Store.transact).
+    `body` is the request's, decoded; None for none. `ports` are those that `work` will ask for, and it may be
+    `early` (Store.transact).
     `together` does what `work` does for several requests at once (Store.transact_together).
     Raises what `work` raises, and Invalid for a key that is none, or that was used for another request.
     """
@@ -66,9 +68,9 @@ async def once(
         return await _insisted(lambda: store.transact(lambda tx: _end(tx, operation_of(tx, running), work, answer)))
     if not any(name in _ASKING for name, _ in request.scope["headers"]):
         if together is None:
-            return answer(await _insisted(lambda: store.transact(work, ports=ports)))
+            return answer(await _insisted(lambda: store.transact(work, ports=ports, early=early)))
         do_all, item = together
-        return answer(await _insisted(lambda: store.transact_together(do_all, item, ports=ports)))
+        return answer(await _insisted(lambda: store.transact_together(do_all, item, ports=ports, early=early)))
 
     asked = _asked(request, body) if _wants_async(request) else None
 

@@ -94,6 +94,10 @@ class AddressPool:
             self._cursor = stop if stop < self.size else 0
         return found
 
+    def seek(self, place: int) -> None:
+        """Go on with the search at a place, counted round and round through the ranges."""
+        self._cursor = place % self.size if self.size else 0
+
     def take(self, address: int, now: float) -> bool:
         """Take this address, in the ranges or not; False if it is taken, or resting and not recalled."""
         self._wake(now)

@@ -1,7 +1,7 @@
 """What a process does with its memory when another one has written to the database since.
 
 What it has to ask for that is known before its turn begins, so it is asked with the begin, on the same way to the
-database (`questions`), and used if somebody has written indeed (`catch_up`).
+database (`questions`), and used if somebody has written indeed (`news_of`, `catch_up`).
 """
 
 import itertools
@@ -53,6 +53,21 @@ class _Addresses(msgspec.Struct, frozen=True, gc=False):
     fixed_ips: tuple[_Held, ...] = ()
 
 
+class News(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What other processes have written since this one last did, as far as it matters to what is kept."""
+
+    kinds: frozenset[str]
+    """Of what has changed."""
+    subnets: tuple[SubnetId, ...]
+    """Those that have."""
+    ports: frozenset[str]
+    """Those that have, or are gone."""
+    held: list[tuple[SubnetId, str]]
+    """The addresses of ports that were made or changed."""
+    usages: dict[tuple[str, str], int]
+    """How many objects of a kind projects have now, of those that are likely to be asked for."""
+
+
 def questions(kept: Kept, dialect: sa.Dialect) -> list[Question]:
     """Return what is to be asked of a database in which another process has written."""
     seen = kept.seen
@@ -62,30 +77,40 @@ def questions(kept: Kept, dialect: sa.Dialect) -> list[Question]:
     return asked
 
 
-def catch_up(kept: Kept, head: Revision, answers: Sequence[Answer]) -> None:
-    """Forget what may have changed until revision `head`, and tell allocators which addresses are taken now.
-
-    `answers` are those to `questions`. Of addresses that were given up meanwhile nothing is told: they count as taken
-    until an allocator finds none free and is built anew (Pools.doubt).
-    """
+def news_of(kept: Kept, head: Revision, answers: Sequence[Answer]) -> News | None:
+    """Return what has happened until revision `head`, by the answers to `questions`; None: too much to be told."""
     changes, *counts = answers
-    likely = _likely(kept)
-    kept.usages.clear()
     if not kept.seen <= head <= kept.seen + MAX_CHANGES or len(changes) > MAX_CHANGES:
+        return None
+    usages = dict.fromkeys(_likely(kept), 0)
+    usages.update({(project_id, kind): count for project_id, kind, count in itertools.chain(*counts)})
+    bodies = (body for _, _, body in changes if body is not None)
+    return News(
+        kinds=frozenset([kind for kind, _, _ in changes]),
+        subnets=tuple([SubnetId(id_) for kind, id_, _ in changes if kind == Kind.SUBNET]),
+        ports=frozenset([id_ for kind, id_, _ in changes if kind == Kind.PORT]),
+        held=[(held.subnet_id, held.address) for body in bodies for held in decode(_Addresses, body).fixed_ips],
+        usages=usages,
+    )
+
+
+def catch_up(kept: Kept, news: News | None) -> None:
+    """Forget what may have changed, and tell allocators which addresses are taken now.
+
+    Of addresses that were given up meanwhile nothing is told: they count as taken until an allocator finds none free
+    and is built anew (Pools.doubt).
+    """
+    kept.usages.clear()
+    if news is None:
         kept.forget()
         kept.pools.clear()
         return
-    kept.forget_tables({table for kind in {row[0] for row in changes} for table in _TABLES.get(kind, (t.records,))})
-    kept.usages.update(dict.fromkeys(likely, 0))
-    for project_id, kind, count in itertools.chain(*counts):
-        kept.usages[project_id, kind] = count
-    for kind, id_, _ in changes:
-        if kind == Kind.SUBNET:
-            kept.pools.forget(SubnetId(id_))
-    for _, _, body in changes:
-        if body is not None:
-            for held in decode(_Addresses, body).fixed_ips:
-                kept.pools.learn(held.subnet_id, number_of(held.address))
+    kept.forget_tables({table for kind in news.kinds for table in _TABLES.get(kind, (t.records,))})
+    kept.usages.update(news.usages)
+    for subnet_id in news.subnets:
+        kept.pools.forget(subnet_id)
+    for subnet_id, address in news.held:
+        kept.pools.learn(subnet_id, number_of(address))
     kept.pools.doubt()
 
 

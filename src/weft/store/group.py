@@ -22,8 +22,14 @@ ROWS_CACHED = CACHED | {t.records}
 """Tables of which a row that was read by its key is kept until it changes."""
 MAX_CACHED = 20_000
 """Answers that are kept of one table, and rows of all."""
+OF_NO_ACCOUNT = frozenset({Kind.PORT, Kind.NODE, Kind.SWITCH, Kind.SWITCH_STATUS})
+"""The kinds of objects of which no row is kept, so that others may change them beside a draft (weft.store.draft)."""
 HISTORY_TRIMMED_EVERY = 100
 """Entries that a port's history grows by before it is cut."""
+
+
+class NotKeptError(Exception):
+    """A draft must ask the database, which it cannot: it is not its turn."""
 
 
 class Kept:
@@ -80,9 +86,11 @@ class Group:
         self.counts: dict[tuple[str, str], int] = {}
         """How many objects of a kind a project has, where that has changed."""
         self.head = head
+        self.is_draft = False
+        """Whether it is not this process' turn yet."""
         self.ports: dict[str, tuple[Any, ...]] = {}
         """Rows of ports that were read for several pieces at once, and that nobody has written since."""
-        self._asked: dict[PortId, None] = {}
+        self.asked: dict[PortId, None] = {}
         """The ports that were read so."""
         self._of_asked: dict[str, dict[str, dict[str, tuple[Any, ...]]]] = {}
         """By kind, port and id: the records that belong to these ports, if that was asked, and nobody has written one
@@ -94,20 +102,23 @@ class Group:
         """Return reads of what is in the database, which knows nothing of rows held back."""
         return Snapshot(self.connection, self.engine.dialect)
 
-    def look_ahead(self, ids: Iterable[PortId]) -> None:
-        """Read ports that pieces will ask for, all at once: on a server, each question costs a way there and back."""
-        fresh = sorted(set(ids) - self._asked.keys())
-        self.ports.update(self.snapshot().port_rows(fresh))
-        self._asked.update(dict.fromkeys(fresh))
+    def look_ahead(self, ids: Iterable[PortId], connection: Connection | None = None) -> None:
+        """Read ports that pieces will ask for, all at once: on a server, each question costs a way there and back.
+
+        On another connection before it is this group's turn.
+        """
+        fresh = sorted(set(ids) - self.asked.keys())
+        self.ports.update(Snapshot(connection or self.connection, self.engine.dialect).port_rows(fresh))
+        self.asked.update(dict.fromkeys(fresh))
         self._of_asked.clear()
 
     def record(self, kind: Kind, id_: str, ask: Callable[[], tuple[Any, ...] | None]) -> tuple[Any, ...] | None:
         """Return the row of a record: of those with the ids of ports that were read ahead, all are read at once."""
         rows, key = self.kept.rows, (t.records, (kind, id_))
-        if key not in rows and len(self._asked) > 1 and id_ in self._asked:
-            if len(rows) + len(self._asked) > MAX_CACHED:
+        if key not in rows and len(self.asked) > 1 and id_ in self.asked:
+            if len(rows) + len(self.asked) > MAX_CACHED:
                 rows.clear()
-            unknown = [each for each in self._asked if self._is_unknown((kind, each))]
+            unknown = [each for each in self.asked if self._is_unknown((kind, each))]
             found = self.snapshot().record_rows(kind, unknown)
             for each in unknown:
                 rows[t.records, (kind, each)] = found.get(each)
@@ -128,10 +139,10 @@ class Group:
         return None if found is None else [body for (body,) in found.values()]
 
     def _belonging(self, kind: Kind, parent: str) -> dict[str, tuple[Any, ...]] | None:
-        if len(self._asked) < 2 or parent not in self._asked:
+        if len(self.asked) < 2 or parent not in self.asked:
             return None
         if kind not in self._of_asked:
-            self._of_asked[kind] = self.snapshot().record_rows_of(kind, list(self._asked))
+            self._of_asked[kind] = self.snapshot().record_rows_of(kind, list(self.asked))
         return self._of_asked[kind].get(parent, {})
 
     def bound(
@@ -201,9 +212,24 @@ class Group:
             found = self.kept.usages[key] = ask()
         return found
 
+    def rest_on(self, kind: Kind) -> None:
+        """Note that a piece rests on how many objects of a kind there are. Raises NotKeptError where others may make
+        more of them before its turn."""
+        if self.is_draft and kind in OF_NO_ACCOUNT:
+            raise NotKeptError
+
     def advance(self, head: Revision) -> None:
         """Take the revision of a piece that ended well."""
         self.head = head
+
+    def move(self, by: int) -> None:
+        """Give the pieces so far revisions that are later by so many."""
+        self.head = Revision(self.head + by)
+        noted = self.layer.inserts.pop(t.changes, {})
+        for row in noted.values():
+            row["revision"] += by
+        if noted:
+            self.layer.inserts[t.changes] = {(row["revision"], row["seq"]): row for row in noted.values()}
 
     def answer(self, table: sa.Table, key: Any, ask: Callable[[], Any]) -> Any:
         """Return what was read before under a key, or what `ask` reads now."""

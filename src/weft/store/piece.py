@@ -129,6 +129,10 @@ class Piece(Snapshot):
 
     def usage(self, project_id: str, kind: Kind) -> int:
         """Return how many objects of a kind a project has."""
+        self._group.rest_on(kind)
+        return self._usage(project_id, kind)
+
+    def _usage(self, project_id: str, kind: Kind) -> int:
         found = self._counts.get((project_id, kind))
         if found is None:
             ask = super().usage
@@ -254,7 +258,7 @@ class Piece(Snapshot):
 
     def _count(self, kind: Kind, project_id: str, by: int) -> None:
         """Keep the number of a project's objects."""
-        self._counts[project_id, kind] = self.usage(project_id, kind) + by
+        self._counts[project_id, kind] = self._usage(project_id, kind) + by
 
     def _write_history(self) -> None:
         told, self._told = self._told, {}

@@ -1,6 +1,7 @@
 """The allocators of all subnets, each built from the rows when it is first asked. For the writer thread alone."""
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -55,6 +56,12 @@ class Pools:
         pool = self._pools.get(id_)
         if pool is not None:
             pool.hold(address)
+
+    def leap(self, id_: SubnetId, random: Callable[[int], int]) -> None:
+        """Go on somewhere else in a subnet, where no other process is at work."""
+        pool = self._pools.get(id_)
+        if pool is not None:
+            pool.seek(random(64))
 
     def _build(self, subnet: Subnet, snapshot: "Snapshot") -> AddressPool:
         ranges = open_ranges(subnet)

@@ -128,17 +128,23 @@ class Store:
         """Whether other processes may have the database open, too."""
         return self._engine.is_shared
 
-    async def transact(self, work: Callable[[Transaction], T], *, ports: Sequence[PortId] = ()) -> T:
+    async def transact(
+        self, work: Callable[[Transaction], T], *, ports: Sequence[PortId] = (), early: bool = False
+    ) -> T:
         """Run `work` in a transaction and return its result once it is durable.
 
         `ports` is a hint: `work` will ask for these; they are read together with what others will ask for.
+        `early` is one, too: it will ask for little that is not kept from work before, so that it may be tried while
+        another process writes.
         `work` runs when it is the writer's turn, must not block, and may be run again after an attempt that was undone.
         If it raises, nothing of it stays, and the error is raised here. Raises Transient if too much work is waiting,
         or the database can't commit; if the connection broke during the commit, nobody knows whether it was done.
         A database that was found damaged is not written to (Transient, DatabaseDamaged).
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        done: T = await self._written(Work(lambda tx, _: [work(tx)], None, future, self._clock(), ports=ports))
+        done: T = await self._written(
+            Work(lambda tx, _: [work(tx)], None, future, self._clock(), ports=ports, is_early=early)
+        )
         return done
 
     async def transact_together(
@@ -147,6 +153,7 @@ class Store:
         item: Item,
         *,
         ports: Sequence[PortId] = (),
+        early: bool = False,
     ) -> T:
         """As `transact`, of work that may share its transaction with the same work of others, and so cost less.
 
@@ -154,7 +161,7 @@ class Store:
         in a transaction of its own. To be shared it must be the same function: not one made for a caller.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        work = Work(together, item, future, self._clock(), ports=ports, is_shared=True)
+        work = Work(together, item, future, self._clock(), ports=ports, is_shared=True, is_early=early)
         done: T = await self._written(work)
         return done
 

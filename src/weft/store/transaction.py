@@ -337,16 +337,19 @@ class Transaction(Piece):
         """Return a number below 2^bits that was not given out under `name` before, until all have been."""
         serials = self._kept.serials.get(name)
         if serials is None:
-            serials = self._kept.serials[name] = Serials()
-        number = serials.next()
-        if number is not None:
-            return number
+            serials = self._kept.serials[name] = Serials(bits)
+        if not serials.left:
+            self.set_aside(name, serials)
+        return serials.next()
+
+    def set_aside(self, name: str, serials: Serials) -> None:
+        """Let this process alone give out the next block of numbers."""
         row = self.row(t.cursors, name)
-        block = self.random(bits) // BLOCK if row is None else row[0] + 1
-        block %= (1 << bits) // BLOCK
+        block = self.random(serials.bits) // BLOCK if row is None else row[0] + 1
+        block %= (1 << serials.bits) // BLOCK
         self._put(t.cursors, {"name": name, "value": block})
         self._undo.append(lambda: self._kept.forget_serials(name))
-        return serials.refill(block)
+        serials.add(block)
 
     def put_leaf_vlan(self, vlan: LeafVlan) -> None:
         """Write the VLAN of a network in a domain."""

@@ -30,14 +30,19 @@ class Work:
         *,
         ports: Sequence[PortId] = (),
         is_shared: bool = False,
+        is_early: bool = False,
     ) -> None:
-        """`is_shared`: may be done together with other work of the same function."""
+        """`is_shared`: may be done together with other work of the same function.
+
+        `is_early`: needs little but what is kept, so that it may be tried before the turn to write.
+        """
         self.run = run
         self.item = item
         self.ports = ports
         self.asked_at = asked_at
         self.future = future
         self.is_shared = is_shared
+        self.is_early = is_early
         self.begin()
 
     def begin(self) -> None:
@@ -45,6 +50,16 @@ class Work:
         self.result: Any = None
         self.error: BaseException | None = None
         self.transaction: Transaction | None = None
+        self.is_drafted = False
+        """Whether it was done before the turn to write."""
+
+    def done(self, transaction: Transaction, works: Sequence["Work"]) -> None:
+        """Do works that are alike, this the first of them, and remember what each shall have; raises as they do."""
+        results = self.run(transaction, [each.item for each in works])
+        transaction.finish()
+        self.transaction = transaction
+        for work, result in zip(works, results, strict=True):
+            work.result = result
 
     def resolve(self) -> None:
         """Hand over the outcome; in the loop that waits for it."""

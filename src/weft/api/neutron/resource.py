@@ -254,7 +254,8 @@ class ResourcePages(Generic[T]):
 
         alone = many or resource.create_several is None  # of many, what they have in common is done once as it is
         together = None if alone else (self._create_all, creation)
-        return await once(self._store, request, body, work, answer, together=together)
+        early = resource.create_several is not None
+        return await once(self._store, request, body, work, answer, together=together, early=early)
 
     def _create_all(self, tx: Transaction, creations: Sequence[Creation]) -> list[Showing]:
         """Do what several requests ask for, and return what shows each of them what it has made."""
@@ -282,7 +283,9 @@ class ResourcePages(Generic[T]):
             return JsonAnswer({resource.name: made()[0]})
 
         ports, together = resource.asks_for(id_), (self._update_all, change) if resource.is_port else None
-        return await once(self._store, request, body, work, answer, ports=ports, together=together)
+        return await once(
+            self._store, request, body, work, answer, ports=ports, together=together, early=resource.is_port
+        )
 
     def _update_all(self, tx: Transaction, changes: Sequence[Change]) -> list[Showing]:
         """Do what several requests ask for, and return what shows each of them what it has changed."""
