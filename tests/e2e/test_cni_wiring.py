@@ -224,6 +224,20 @@ def test_while_the_server_is_away_warm_ports_are_served_and_others_are_told_so(
     assert here.call("DEL", "c-2", "web-aaaaa") == (0, None)
 
 
+def test_cables_that_are_set_down_are_up_again_at_once(
+    lab: Lab, nodes: tuple[Runtime, Runtime], netns: list[str]
+) -> None:
+    here, there = nodes
+    one, two = here.add("c-1", "one-x2x4z", netns[0]), there.add("c-2", "two-x2x4z", netns[1])
+    until(lambda: answers(netns[1], address(one)), "they reach each other")
+    links = lab.run("node1", "ip", "-br", "link").split()
+    for cable in (each for each in links if each.startswith("weft-c")):
+        lab.run("node1", "ip", "link", "set", cable, "down")
+    until(lambda: answers(netns[0], address(two)), "its cable is up again", 5.0)
+    assert here.call("DEL", "c-1") == (0, None)
+    assert there.call("DEL", "c-2") == (0, None)
+
+
 def test_a_new_ovs_vswitchd_finds_its_containers_again_and_a_namespace_may_vanish(
     lab: Lab, nodes: tuple[Runtime, Runtime], netns: list[str]
 ) -> None:

@@ -102,6 +102,8 @@ class Machine:
         """By the host's end."""
         self.joined: dict[str, str] = {}
         """Host's end, or what stands in for it, by cable."""
+        self.down: set[str] = set()
+        """Cables that somebody has set down."""
         self.namespaces: set[str] = set()
         self.server_away = False
         self.is_deaf = False
@@ -170,11 +172,15 @@ class _Agent:
     async def read(self) -> Mapping[str, int]:
         return self._machine.links()
 
+    def is_down(self, name: str) -> bool:
+        return name in self._machine.down
+
     def distrust(self) -> None:
         return
 
     async def dress(self, indices: Sequence[int]) -> None:
         await self._point(f"before {len(indices)} cables are made ready")
+        self._machine.down -= {name for name, index in self._machine.links().items() if index in indices}
 
     async def join(self, pairs: Sequence[tuple[int, int]]) -> None:
         await self._point("before cables are joined")

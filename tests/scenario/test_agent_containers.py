@@ -508,6 +508,17 @@ async def test_a_container_that_is_deleted_as_it_gets_another_port_gives_that_ba
     await node.check()
 
 
+async def test_a_cable_that_was_set_down_after_it_was_ready_is_set_up_again(node: ContainerNode) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    [cable] = [each.name for each in node.cables() if each.container_id == "first"]
+    node.machine.down.add(cable)
+    with capture_logs() as logs:
+        await node.rest()
+    assert node.machine.down == set()
+    assert [each["cables"] for each in logs if each["event"] == "cables_set_up_again"] == [[cable]]
+
+
 async def test_who_gives_up_in_the_moment_that_he_is_served_leaves_the_cable_to_others(node: ContainerNode) -> None:
     keeper = node.agent.service._keeper
     taken = [await keeper.take_free() for _ in keeper._free()]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from weft.agent.cni.cables import is_cable
 from weft.agent.cni.kernel import Kernel, LinkMonitor, _namespace, _socket_in
 from weft.agent.cni.rtnetlink import LinkSeen
 from weft.model.errors import Transient
@@ -29,7 +30,8 @@ async def test_what_is_heard_while_links_are_read_counts_after_what_was_read() -
         for link in (LinkSeen(7, "weft-c7"), LinkSeen(3, "weft-v3", gone=True)):
             monitor._take(link)
 
-    monitor = LinkMonitor("weft-", Links([LinkSeen(3, "weft-v3"), LinkSeen(5, "weft-c5")], happens), lambda: None)
+    there = [LinkSeen(3, "weft-v3"), LinkSeen(5, "weft-c5")]
+    monitor = LinkMonitor("weft-", Links(there, happens), lambda: None, stays_up=is_cable)
     try:
         assert await monitor.read() == {"weft-c5": 5, "weft-c7": 7}
         assert await monitor.read() == {"weft-c5": 5, "weft-c7": 7}
@@ -45,11 +47,28 @@ async def test_links_that_could_not_be_read_are_read_at_the_next_occasion() -> N
             failing.pop()
             raise Transient("cannot list links: no buffer space", retry_after_s=0.5)
 
-    monitor = LinkMonitor("weft-", Links([LinkSeen(5, "weft-c5")], happens), lambda: None)
+    monitor = LinkMonitor("weft-", Links([LinkSeen(5, "weft-c5")], happens), lambda: None, stays_up=is_cable)
     try:
         with pytest.raises(Transient):
             await monitor.read()
         assert await monitor.read() == {"weft-c5": 5}
+    finally:
+        monitor.close()
+
+
+async def test_a_cable_that_is_set_down_is_told_of_and_nothing_else_of_how_links_are() -> None:
+    there = [LinkSeen(3, "weft-v3"), LinkSeen(5, "weft-c5", up=False)]
+    monitor = LinkMonitor("weft-", Links(there, lambda: None), lambda: None, stays_up=is_cable)
+    try:
+        await monitor.read()
+        assert [monitor.is_down(name) for name in ("weft-v3", "weft-c5", "weft-c6")] == [False, True, False]
+        assert not monitor._take(LinkSeen(5, "weft-c5"))
+        assert not monitor.is_down("weft-c5")
+        assert monitor._take(LinkSeen(5, "weft-c5", up=False))
+        assert monitor.is_down("weft-c5")
+        assert not monitor._take(LinkSeen(3, "weft-v3", up=False)), "as before each deletion"
+        assert monitor._take(LinkSeen(5, "weft-c5", gone=True))
+        assert not monitor.is_down("weft-c5")
     finally:
         monitor.close()
 

@@ -83,6 +83,11 @@ def cable_of(host_end: str) -> str:
     return _CABLE_PREFIX + host_end.removeprefix(_HOST_END_PREFIX)
 
 
+def is_cable(link: str) -> bool:
+    """Tell whether a link is a cable."""
+    return link.startswith(_CABLE_PREFIX)
+
+
 def is_host_end(link: str) -> bool:
     """Tell whether a link is the host's end of a container's pair."""
     return link.startswith(_HOST_END_PREFIX)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from weft.agent.cni.cables import LINK_PREFIX
+from weft.agent.cni.cables import LINK_PREFIX, is_cable
 from weft.agent.cni.courier import Server
 from weft.agent.cni.kernel import Kernel, LinkMonitor
 from weft.agent.cni.ledger import Rows
@@ -22,7 +22,7 @@ class Containers:
         self, settings: AgentSettings, rows: Rows, connect: Callable[[str], Server], pods: Pods | None = None
     ) -> None:
         self._kernel = Kernel()
-        self._links = LinkMonitor(LINK_PREFIX, self._kernel, self._woken)
+        self._links = LinkMonitor(LINK_PREFIX, self._kernel, self._woken, stays_up=is_cable)
         policy = WarmPolicy(
             cables=settings.cni_warm_cables,
             ports=settings.cni_warm_ports,

@@ -64,6 +64,8 @@ class Links(Protocol):
 
     async def read(self) -> Mapping[str, int]: ...
 
+    def is_down(self, name: str) -> bool: ...
+
     def distrust(self) -> None: ...
 
 
@@ -246,7 +248,7 @@ class Keeper:
             self._joined.clear()
             self._verify_at = now + VERIFY_S
         cables = self.cables()
-        self._seen = dict(await self._links.read())
+        self._seen = await self._links.read()
         await self._dress(cables)
         await self._join()
         await self._clear_garbage()
@@ -258,14 +260,20 @@ class Keeper:
         await self._make_cables(now)
 
     async def _dress(self, cables: Sequence[Cable]) -> None:
+        """Make ready what is not: what has just come, and what was ready and has been set down since.
+
+        That does ovs-vswitchd to a device that it makes, as it writes back flags that it read before the device was up.
+        """
         new = {name: index for name in (cable.name for cable in cables) if (index := self._undressed(name))}
+        if again := [name for name, index in new.items() if self._dressed.get(name) == index]:
+            log.info("cables_set_up_again", cables=again)
         if new:
             await self._wires.dress(list(new.values()))
             self._dressed.update(new)
 
     def _undressed(self, name: str) -> int | None:
         index = self._seen.get(name)
-        return index if index != self._dressed.get(name) else None
+        return index if index != self._dressed.get(name) or self._links.is_down(name) else None
 
     async def _join(self) -> None:
         """Join what is a container's and is not joined: after a start, and when ovs-vswitchd has made a device anew."""

@@ -311,14 +311,18 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class LinkMonitor:
     """The links of the agent's namespace whose names begin with a prefix, kept up to date by the kernel's word.
 
-    `on_change` is called after each change. `links` is complete from `read` on.
+    `on_change` is called when a link has come or gone, and when one has been set down of which `stays_up` says that it
+    shall be up. What is known is complete from `read` on.
     """
 
-    def __init__(self, prefix: str, kernel: Kernel, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, prefix: str, kernel: Kernel, on_change: Callable[[], None], *, stays_up: Callable[[str], bool]
+    ) -> None:
         self._prefix = prefix
+        self._stays_up = stays_up
         self._kernel = kernel
         self._on_change = on_change
-        self._links: dict[str, int] = {}
+        self._links: dict[str, LinkSeen] = {}
         self._trusted = False
         self._meanwhile: list[LinkSeen] | None = None
         """What the kernel has said since it was asked for all links; None: nobody has asked."""
@@ -337,12 +341,17 @@ class LinkMonitor:
             except BaseException:
                 self._trusted, self._meanwhile = False, None
                 raise
-            self._links = {link.name: link.index for link in found if link.name.startswith(self._prefix)}
+            self._links = {link.name: link for link in found if link.name.startswith(self._prefix)}
             # The answer may be older than what was heard while it came: that is heard again.
             heard, self._meanwhile = self._meanwhile, None
             for link in heard:
                 self._take(link)
-        return self._links
+        return {name: link.index for name, link in self._links.items()}
+
+    def is_down(self, name: str) -> bool:
+        """Tell whether a link is there and down, as far as the kernel's word has come."""
+        link = self._links.get(name)
+        return link is not None and not link.up
 
     def distrust(self) -> None:
         """Read all links anew at the next occasion."""
@@ -372,12 +381,11 @@ class LinkMonitor:
     def _take(self, link: LinkSeen) -> bool:
         if self._meanwhile is not None:
             self._meanwhile.append(link)
+        known = self._links.get(link.name)
+        is_new = known is None or known.index != link.index
         if link.gone:
-            if self._links.get(link.name) != link.index:
-                return False
-            del self._links[link.name]
-            return True
-        if self._links.get(link.name) == link.index:
-            return False
-        self._links[link.name] = link.index
-        return True
+            if not is_new:
+                del self._links[link.name]
+            return not is_new
+        self._links[link.name] = link
+        return is_new or (known is not None and known.up and not link.up and self._stays_up(link.name))

@@ -55,6 +55,7 @@ class LinkSeen(msgspec.Struct, frozen=True):
     index: int
     name: str
     gone: bool = False
+    up: bool = True
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -207,9 +208,12 @@ def link_seen(kind: int, body: bytes) -> LinkSeen | None:
     """Return the link that a message tells of; None if it tells of none."""
     if kind not in {NEWLINK, DELLINK} or len(body) < LINK.size:
         return None
-    index = LINK.unpack_from(body)[2]
+    _, _, index, flags, _ = LINK.unpack_from(body)
     name = attributes(body, LINK.size).get(IFLA_IFNAME)
-    return None if name is None else LinkSeen(index, name.rstrip(b"\0").decode(errors="replace"), kind == DELLINK)
+    if name is None:
+        return None
+    text = name.rstrip(b"\0").decode(errors="replace")
+    return LinkSeen(index, text, gone=kind == DELLINK, up=bool(flags & _IFF_UP))
 
 
 def complaint(body: bytes) -> tuple[int, str]:
