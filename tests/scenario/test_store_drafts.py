@@ -7,7 +7,7 @@ import random
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -166,6 +166,29 @@ async def test_addresses_that_another_process_has_taken_meanwhile_are_its_own(se
     await maker.many(1)(server.second)  # for one group, none is tried
     assert len(await beside()) == 9
     assert maker.early == [True], "from then on they go on in other places"
+
+
+@pytest.mark.parametrize("is_older", [False, True])
+async def test_addresses_that_another_process_has_given_and_changed_are_known(server: Server, is_older: bool) -> None:
+    """Also if it is of a version that does not write into the log which they are."""
+    network, subnet = await server.first.segment("10.0.0.0/24")
+    await server.second.transact(lambda tx: tx.pool(subnet))
+    one, two, three = [await server.first.port(network.id) for _ in range(3)]
+    wanted = (FixedIpSpec(address=ip_address("10.0.0.77")), FixedIpSpec(address=ip_address("10.0.0.99")))
+    await server.first.store.transact(lambda tx: update_port(tx, two.port.id, PortChanges(fixed_ips=wanted)))
+    await server.first.store.transact(lambda tx: update_port(tx, one.port.id, PortChanges(name="as it was")))
+    await server.first.store.transact(lambda tx: delete_port(tx, three.port.id))
+    if is_older:
+        with closing(sqlite3.connect(server.path)) as connection, connection:
+            connection.execute("UPDATE changes SET addresses = NULL")
+
+    def taken(tx: Transaction) -> list[bool]:
+        pool = tx.pool(subnet)
+        return [pool.take(int(ip_address(each)), tx.clock()) for each in ("10.0.0.2", "10.0.0.77", "10.0.0.99")]
+
+    assert str(one.port.fixed_ips[0].address) == "10.0.0.2"
+    assert await server.second.transact(taken) == [False] * 3
+    assert await server.second.transact(lambda tx: tx.pool(subnet).take(int(ip_address("10.0.0.78")), tx.clock()))
 
 
 async def test_a_draft_does_not_outlive_what_it_rests_on(server: Server) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from weft.model.addresses import number_of
 from weft.model.ids import Revision, SubnetId
 from weft.store import schema as t
-from weft.store.changes import Kind, Op
+from weft.store.changes import Kind
 from weft.store.codec import decode
 from weft.store.engine import Answer, Question
 from weft.store.group import Kept
@@ -24,6 +24,7 @@ MAX_CHANGES = 2_000
 USAGES = 16
 """Numbers of a project's objects that are read again at once, because the next pieces of work are likely to ask."""
 
+_PORTS = str(Kind.PORT)
 _TABLES: dict[str, tuple[sa.Table, ...]] = {
     Kind.NETWORK: (t.networks,),
     Kind.SUBNET: (t.subnets,),
@@ -63,7 +64,7 @@ class News(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ports: frozenset[str]
     """Those that have, or are gone."""
     held: list[tuple[SubnetId, str]]
-    """The addresses of ports that were made or changed."""
+    """Addresses that ports have got."""
     usages: dict[tuple[str, str], int]
     """How many objects of a kind projects have now, of those that are likely to be asked for."""
 
@@ -84,14 +85,30 @@ def news_of(kept: Kept, head: Revision, answers: Sequence[Answer]) -> News | Non
         return None
     usages = dict.fromkeys(_likely(kept), 0)
     usages.update({(project_id, kind): count for project_id, kind, count in itertools.chain(*counts)})
-    bodies = (body for _, _, body in changes if body is not None)
-    return News(
-        kinds=frozenset([kind for kind, _, _ in changes]),
-        subnets=tuple([SubnetId(id_) for kind, id_, _ in changes if kind == Kind.SUBNET]),
-        ports=frozenset([id_ for kind, id_, _ in changes if kind == Kind.PORT]),
-        held=[(held.subnet_id, held.address) for body in bodies for held in decode(_Addresses, body).fixed_ips],
-        usages=usages,
-    )
+    kinds, subnets, ports = set(), [], []
+    held: list[tuple[SubnetId, str]] = []
+    for kind, id_, addresses, body in changes:
+        kinds.add(kind)
+        if kind == _PORTS:
+            ports.append(id_)
+            if addresses is None:
+                held += _held_by(body)
+            elif addresses:
+                held += map(_held, addresses.split())
+        elif kind == Kind.SUBNET:
+            subnets.append(SubnetId(id_))
+    return News(kinds=frozenset(kinds), subnets=tuple(subnets), ports=frozenset(ports), held=held, usages=usages)
+
+
+def _held(written: str) -> tuple[SubnetId, str]:
+    subnet_id, _, address = written.partition("/")
+    return SubnetId(subnet_id), address
+
+
+def _held_by(body: bytes | None) -> list[tuple[SubnetId, str]]:
+    """Return the addresses of a port: an older version wrote no more of its change. None: it is gone."""
+    ips = () if body is None else decode(_Addresses, body).fixed_ips
+    return [(each.subnet_id, each.address) for each in ips]
 
 
 def catch_up(kept: Kept, news: News | None) -> None:
@@ -119,14 +136,11 @@ def _likely(kept: Kept) -> list[tuple[str, str]]:
     return list(itertools.islice(reversed(kept.usages), USAGES))[::-1]
 
 
-_CHANGED_PORT = sa.and_(
-    t.ports.c.id == t.changes.c.id,
-    t.changes.c.kind == sa.literal_column(f"'{Kind.PORT}'"),
-    t.changes.c.op != sa.literal_column(f"'{Op.DELETE}'"),
-)
+_PORT = sa.select(t.ports.c.body).where(t.ports.c.id == t.changes.c.id).scalar_subquery()
 _SINCE = (
-    sa.select(t.changes.c.kind, t.changes.c.id, t.ports.c.body)
-    .select_from(t.changes.outerjoin(t.ports, _CHANGED_PORT))
+    sa.select(
+        t.changes.c.kind, t.changes.c.id, t.changes.c.addresses, sa.case((t.changes.c.addresses.is_(None), _PORT))
+    )
     # Bounded on both sides: a database that knows nothing of the table yet takes that for few rows, and reads no more.
     .where(t.changes.c.revision > sa.bindparam("seen"), t.changes.c.revision <= sa.bindparam("last"))
     .order_by(t.changes.c.revision)

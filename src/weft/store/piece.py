@@ -50,6 +50,8 @@ class Piece(Snapshot):
         self._layer = Layer()
         self._marked = False
         self._changes: dict[tuple[Kind, str], tuple[Op, tuple[NodeName, ...]]] = {}
+        self._gained: dict[str, list[str]] = {}
+        """The addresses that ports have got, ``SUBNET/ADDRESS``."""
         self._undo: list[Callable[[], None]] = []
         self._then: list[Callable[[], None]] = []
         self._saved: dict[PortId, None] = {}
@@ -77,7 +79,15 @@ class Piece(Snapshot):
         self._write_history()
         group, revision = self._group, Revision(self._group.head + 1)
         for seq, ((kind, id_), (op, nodes)) in enumerate(self._changes.items()):
-            row = {"revision": revision, "seq": seq, "kind": kind, "id": id_, "op": op, "nodes": " ".join(nodes)}
+            row = {
+                "revision": revision,
+                "seq": seq,
+                "kind": kind,
+                "id": id_,
+                "op": op,
+                "nodes": " ".join(nodes),
+                "addresses": " ".join(self._gained.get(id_, ())),
+            }
             self._layer.insert(t.changes, (revision, seq), row)
         if group.careful:
             group.write(self._layer)

@@ -154,5 +154,6 @@ changes = sa.Table(
     _text("id"),
     _text("op"),
     _text("nodes"),
+    sa.Column("addresses", sa.Text),
     sqlite_with_rowid=False,
 )

@@ -180,6 +180,7 @@ class Transaction(Piece):
     def _insert_address(self, port: Port, held: FixedIp) -> None:
         address = str(held.address)
         row = {"network_id": port.network_id, "address": address, "subnet_id": held.subnet_id, "port_id": port.id}
+        self._gained.setdefault(port.id, []).append(f"{held.subnet_id}/{address}")
         self._layer.insert(t.fixed_ips, (port.network_id, address), row)
 
     def _write_bindings(self, view: PortView, before: PortView | None) -> None:
