@@ -250,10 +250,10 @@ class Keeper:
         cables = self.cables()
         self._seen = await self._links.read()
         await self._dress(cables)
-        await self._join()
+        await self._join(cables)
         await self._clear_garbage()
         await self._note_states()
-        self._adopt()
+        self._adopt(cables)
         for want, pool in list(self._pools.items()):
             await self._supply(want, pool, now)
         self._serve(self._waiting, self._free())
@@ -275,10 +275,10 @@ class Keeper:
         index = self._seen.get(name)
         return index if index != self._dressed.get(name) or self._links.is_down(name) else None
 
-    async def _join(self) -> None:
+    async def _join(self, cables: Sequence[Cable]) -> None:
         """Join what is a container's and is not joined: after a start, and when ovs-vswitchd has made a device anew."""
         wanted = {}
-        for cable in self.cables():
+        for cable in cables:
             here = self._seen.get(cable.name)
             there = self._seen.get(cable.joint, self._seen.get(cable.host_end))
             if cable.is_plugged and cable.name not in self._busy and here is not None and there is not None:
@@ -313,16 +313,16 @@ class Keeper:
                 changes.append(relabel(cable.interface, warm_labels(noted, cable.pool)))
         await self._ledger.write(changes)
 
-    def _adopt(self) -> None:
+    def _adopt(self, cables: Sequence[Cable]) -> None:
         """Go on with the pools of an agent before."""
-        for key in {cable.pool for cable in self.cables() if cable.is_warm}:
+        for key in {cable.pool for cable in cables if cable.is_warm}:
             if (want := want_of(key)) is not None:
                 self._pool(want)
 
     async def _supply(self, want: Want, pool: _Pool, now: float) -> None:
         ready = self._ready(want)
         self._serve(cast("deque[asyncio.Future[Cable]]", pool.waiting), ready)
-        ready = self._ready(want)
+        ready = [cable for cable in ready if cable.name not in self._busy]
         key = want.key()
         warm = sum(cable.pool == key and cable.is_warm and cable.name not in self._busy for cable in self.cables())
         stock = Stock(len(ready), warm - len(ready) + pool.ordered)
