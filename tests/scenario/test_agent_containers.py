@@ -519,6 +519,37 @@ async def test_a_cable_that_was_set_down_after_it_was_ready_is_set_up_again(node
     assert [each["cables"] for each in logs if each["event"] == "cables_set_up_again"] == [[cable]]
 
 
+async def test_nobody_gets_a_cable_before_all_who_tidy_it_up_are_done(
+    node: ContainerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.call("ADD", "first", WEB)
+    await node.rest()
+    keeper, service, remove = node.agent.service._keeper, node.agent.service, node.agent.remove
+    first, second = asyncio.Event(), asyncio.Event()
+    gates = [first, second]
+
+    async def slowly(host_ends: Sequence[str]) -> None:
+        gate = gates.pop(0)
+        await gate.wait()
+        await remove(host_ends)
+
+    monkeypatch.setattr(node.agent, "remove", slowly)
+    with pytest.raises(CniError, match="No such file"):
+        await node.call("ADD", "second", "web-7c9d8f6b5-ccccc", netns="/run/netns/not-there")
+    [cable] = [each for each in service._plugged() if each.container_id == "second"]
+    deleting = asyncio.create_task(service._unplug([cable]))
+    await a_while()
+    first.set()
+    await a_while()
+    assert not deleting.done()
+    assert keeper.is_busy(cable)
+    second.set()
+    await node.rest()
+    assert deleting.done()
+    assert not keeper.is_busy(cable)
+    await node.check()
+
+
 async def test_who_gives_up_in_the_moment_that_he_is_served_leaves_the_cable_to_others(node: ContainerNode) -> None:
     keeper = node.agent.service._keeper
     taken = [await keeper.take_free() for _ in keeper._free()]

@@ -7,7 +7,7 @@ namespace that vanished with its pair. Nothing is removed before rows and links 
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar, cast
 
@@ -100,7 +100,7 @@ class _Pool:
 
 
 class Keeper:
-    """The cables of a node. Who takes one has it to himself until he puts it back.
+    """The cables of a node. Who takes one has it to himself until he, and whoever holds it beside him, puts it back.
 
     `order` asks the server for warm ports; `tell` is called when a cable owes the server a word; `release` has a port
     taken back that is on no cable.
@@ -132,7 +132,8 @@ class Keeper:
         self._seen: Mapping[str, int] = {}
         self._dressed: dict[str, int] = {}
         self._joined: dict[str, tuple[int, int]] = {}
-        self._busy: set[str] = set()
+        self._busy: Counter[str] = Counter()
+        """How many have a cable to themselves: an ADD that failed is tidied up beside the DEL of its container."""
         self._making: set[str] = set()
         """Names of cables that are on their way into the rows."""
         self._pools: dict[Want, _Pool] = {}
@@ -164,7 +165,7 @@ class Keeper:
         if pool.kept:
             return None
         if not pool.waiting and (cable := next(iter(self._ready(want)), None)) is not None:
-            self._busy.add(cable.name)
+            self.hold([cable])
             return cable
         if pool.failure is not None and now - pool.failure[0] < FAILURE_COUNTS_S:
             raise pool.failure[1]
@@ -173,7 +174,7 @@ class Keeper:
     async def take_free(self) -> Cable:
         """Take a cable without a port; wait for one if need be. Raises Transient if there is none in time."""
         if not self._waiting and (cable := next(iter(self._free()), None)) is not None:
-            self._busy.add(cable.name)
+            self.hold([cable])
             return cable
         return await self._wait(self._waiting, "Open vSwitch has not made a cable in time")
 
@@ -192,7 +193,10 @@ class Keeper:
 
     def put_back(self, *cables: Cable) -> None:
         """Give cables back, as they then stand in the database."""
-        self._busy.difference_update(cable.name for cable in cables)
+        self._busy.subtract(cable.name for cable in cables)
+        for cable in cables:
+            if self._busy[cable.name] <= 0:
+                del self._busy[cable.name]
         self.wake()
 
     async def plug(self, cable: Cable, netns: str, *, by_joint: bool = False) -> None:
@@ -290,7 +294,7 @@ class Keeper:
 
     async def _clear_garbage(self) -> None:
         """Delete pairs that are no container's: of calls that were broken off."""
-        plugged = {cable.name for cable in self.cables() if cable.is_plugged} | self._busy
+        plugged = {cable.name for cable in self.cables() if cable.is_plugged} | self._busy.keys()
         garbage = [name for name in self._seen if is_host_end(name) and cable_of(name) not in plugged]
         if garbage:
             log.info("pairs_deleted", host_ends=garbage)
@@ -469,7 +473,7 @@ class Keeper:
                 waiting.popleft()
             if not waiting:
                 return
-            self._busy.add(cable.name)
+            self.hold([cable])
             waiting.popleft().set_result(cable)
             self.wake()
 
