@@ -243,6 +243,25 @@ async def test_nothing_is_drafted_that_rests_on_how_many_ports_there_are(server:
     assert await server.first.store.read(lambda snapshot: snapshot.usage(PROJECT, PORTS)) == 8
 
 
+async def test_what_asks_for_its_revision_waits_for_its_turn(server: Server) -> None:
+    network, _ = await server.first.segment("10.0.0.0/24")
+    other, _ = await server.first.segment("10.0.1.0/24")
+    maker = Maker(network.id)
+    await maker.warm_up(server)
+
+    def make(tx: Transaction, items: Sequence[None]) -> list[tuple[int, int]]:
+        create_ports(tx, [spec(network.id)] * len(items))
+        return [(tx.revision(), tx.revision_after())] * len(items)
+
+    before = await server.second.read(lambda snapshot: snapshot.revision())
+    [outcome] = await server.beside(
+        lambda tx: create_ports(tx, [spec(other.id)]),
+        lambda store: store.transact_together(make, None, early=True),
+        until=lambda: server.second._writer._waiting,
+    )
+    assert outcome == (before + 1, before + 2)
+
+
 async def test_what_a_draft_would_refuse_may_be_right_by_its_turn(server: Server) -> None:
     network, _ = await server.first.segment()
     maker = Maker(network.id)

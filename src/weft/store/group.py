@@ -215,7 +215,12 @@ class Group:
     def rest_on(self, kind: Kind) -> None:
         """Note that a piece rests on how many objects of a kind there are. Raises NotKeptError where others may make
         more of them before its turn."""
-        if self.is_draft and kind in OF_NO_ACCOUNT:
+        if kind in OF_NO_ACCOUNT:
+            self.require_turn()
+
+    def require_turn(self) -> None:
+        """Raise NotKeptError if others may write before this group."""
+        if self.is_draft:
             raise NotKeptError
 
     def advance(self, head: Revision) -> None:

@@ -198,10 +198,12 @@ class Piece(Snapshot):
 
     def revision(self) -> Revision:
         """Return the newest revision before this work."""
+        self._group.require_turn()
         return self._group.head
 
     def revision_after(self) -> Revision:
         """Return the revision that this work will have: the next one if it has changed anything so far."""
+        self._group.require_turn()
         return Revision(self._group.head + bool(self._changes))
 
     def made(self, key: Any, make: Callable[[], T]) -> T:
