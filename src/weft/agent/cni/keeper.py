@@ -269,8 +269,6 @@ class Keeper:
         That does ovs-vswitchd to a device that it makes, as it writes back flags that it read before the device was up.
         """
         new = {name: index for name in (cable.name for cable in cables) if (index := self._undressed(name))}
-        if again := [name for name, index in new.items() if self._dressed.get(name) == index]:
-            log.info("cables_set_up_again", cables=again)
         if new:
             await self._wires.dress(list(new.values()))
             self._dressed.update(new)
