@@ -376,7 +376,7 @@ async def test_a_draft_that_hits_a_key_that_is_taken_is_run_again(server: Server
     held = await server.first.port(network.id)
     number = int(held.port.fixed_ips[0].address)
     await server.second.transact(lambda tx: tx.pool(subnet).release(number))
-    await server.second.transact(lambda tx: tx.pool(subnet).seek(number - 0x0A000002))
+    await server.second.transact(lambda tx: tx.pool(subnet).leap(number - 0x0A000002 - tx.pool(subnet)._cursor))
     maker.early.clear()
     view = await maker.one()(server.second)
     assert maker.early == [True, False]

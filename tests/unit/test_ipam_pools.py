@@ -179,3 +179,19 @@ def test_ipv6_costs_what_is_used_of_it() -> None:
     assert not pool.take(far, 0.0)
     assert pool.allocate(0.0) == given[-1] + 1  # type: ignore[operator]
     assert sum(map(len, pool._chunks.values())) < 5000
+
+
+def test_a_search_leaps_on_within_the_pool_and_not_too_far() -> None:
+    pool = AddressPool([(0, (1 << 64) - 1)])
+    assert pool.allocate(0.0) == 0
+    pool.leap((1 << 63) + 5)
+    assert pool.allocate(0.0) == 6
+    small = AddressPool([(10, 13), (20, 21)])
+    assert [small.allocate(0.0) for _ in range(2)] == [10, 11]
+    small.leap(3)
+    assert small.allocate(0.0) == 21
+    small.leap(6 * 7 + 1)
+    assert [small.allocate(0.0) for _ in range(4)] == [12, 13, 20, None]
+    empty = AddressPool([])
+    empty.leap(3)
+    assert empty.allocate(0.0) is None

@@ -20,6 +20,9 @@ SPARSE_CHUNK = 1 << 8
 SPARSE_FROM = 1 << 26
 """Pools of so many addresses are never full, and used where callers ask for addresses of their own (IPv6)."""
 
+LEAP = 1 << 20
+"""Addresses that a search leaps over at most: in a large pool, those in use stay together."""
+
 _FREE, _USED = 0, 1
 
 
@@ -94,9 +97,9 @@ class AddressPool:
             self._cursor = stop if stop < self.size else 0
         return found
 
-    def seek(self, place: int) -> None:
-        """Go on with the search at a place, counted round and round through the ranges."""
-        self._cursor = place % self.size if self.size else 0
+    def leap(self, by: int) -> None:
+        """Go on with the search further on, by up to LEAP addresses: where another searches, too, they part."""
+        self._cursor = (self._cursor + by % min(self.size, LEAP)) % self.size if self.size else 0
 
     def take(self, address: int, now: float) -> bool:
         """Take this address, in the ranges or not; False if it is taken, or resting and not recalled."""

@@ -58,10 +58,10 @@ class Pools:
             pool.hold(address)
 
     def leap(self, id_: SubnetId, random: Callable[[int], int]) -> None:
-        """Go on somewhere else in a subnet, where no other process is at work."""
+        """Go on further on in a subnet, where no other process is at work."""
         pool = self._pools.get(id_)
         if pool is not None:
-            pool.seek(random(64))
+            pool.leap(random(64))
 
     def _build(self, subnet: Subnet, snapshot: "Snapshot") -> AddressPool:
         ranges = open_ranges(subnet)
