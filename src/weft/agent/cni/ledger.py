@@ -60,32 +60,25 @@ class Ledger:
         try:
             while self._waiting:
                 taken, self._waiting = self._waiting[:MAX_WRITES], self._waiting[MAX_WRITES:]
-                try:
-                    await self._rows.transact([each for operations, _ in taken for each in operations])
-                except Permanent as error:
-                    await self._one_by_one(taken, error)
-                except Transient as error:
-                    _end(taken, error)
-                except Exception as error:
-                    log.exception("cables_not_written")
-                    _end(taken, Transient(f"the agent failed: {error!r}", retry_after_s=RETRY_AFTER_S))
+                error = await self._commit(taken)
+                if isinstance(error, Permanent) and len(taken) > 1:  # whose it is shows when each goes alone
+                    for each in taken:
+                        _end([each], await self._commit([each]))
                 else:
-                    _end(taken, None)
+                    _end(taken, error)
         finally:
             self._writing = None
 
-    async def _one_by_one(self, taken: list[_Write], error: Permanent) -> None:
-        """After a refusal of all, find out whose it is."""
-        if len(taken) == 1:
-            _end(taken, error)
-            return
-        for each in taken:
-            try:
-                await self._rows.transact(each[0])
-            except (Permanent, Transient) as own:
-                _end([each], own)
-            else:
-                _end([each], None)
+    async def _commit(self, taken: Sequence[_Write]) -> Exception | None:
+        """Commit writes as one; return what became of that, whatever it is: those who wait have to hear of it."""
+        try:
+            await self._rows.transact([each for operations, _ in taken for each in operations])
+        except (Permanent, Transient) as error:
+            return error
+        except Exception as error:
+            log.exception("cables_not_written")
+            return Transient(f"the agent failed: {error!r}", retry_after_s=RETRY_AFTER_S)
+        return None
 
 
 def _end(taken: list[_Write], error: Exception | None) -> None:
