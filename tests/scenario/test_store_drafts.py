@@ -23,6 +23,7 @@ from weft.intent.inventory import replace_inventory
 from weft.intent.networks import NetworkChanges, delete_network, update_network
 from weft.intent.ports import FixedIpSpec, PortChanges, PortSpec, create_ports, delete_port, update_port
 from weft.intent.quotas import set_quota
+from weft.intent.security_groups import SecurityGroupSpec, create_group
 from weft.intent.subnets import delete_subnet
 from weft.model.errors import Conflict, NotFound, Transient
 from weft.model.ids import NetworkId, NodeName, PortId
@@ -143,6 +144,24 @@ async def test_ports_are_made_while_another_process_writes(server: Server) -> No
     assert len({view.port.fixed_ips for view in made}) == 2
     changed = await server.first.changes(before)
     assert [(each.revision - before, each.kind) for each in changed] == [(1, PORTS)] * 3 + [(2, PORTS)] * 2
+
+
+async def test_a_draft_outlives_records_that_it_has_not_looked_at(server: Server) -> None:
+    """Such as of the members of a security group, and how many of them there are."""
+    network, _ = await server.first.segment("10.0.0.0/16")
+    other, _ = await server.first.segment("10.1.0.0/16")
+    group = await server.first.store.transact(
+        lambda tx: create_group(tx, SecurityGroupSpec(project_id=PROJECT, name="g"))
+    )
+    maker = Maker(network.id)
+    await maker.warm_up(server)
+    member = PortSpec(project_id=PROJECT, network_id=other.id, security_groups=(group.id,))
+    await server.beside(lambda tx: create_ports(tx, [member]), maker.one(), until=lambda: maker.early)
+    assert maker.early == [True]
+    maker.early.clear()
+    another = SecurityGroupSpec(project_id=PROJECT, name="another")
+    await server.beside(lambda tx: create_group(tx, another), maker.one(), until=lambda: maker.early)
+    assert maker.early == [True, False], "of these it has looked for the default one"
 
 
 async def test_addresses_that_another_process_has_taken_meanwhile_are_its_own(server: Server) -> None:

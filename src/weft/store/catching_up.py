@@ -39,6 +39,8 @@ _TABLES: dict[str, tuple[sa.Table, ...]] = {
 }
 """What is kept of tables (weft.store.group.ROWS_CACHED) that a change of a kind may have written to, beside the numbers
 of objects; every other kind is of records."""
+OF_ALL = frozenset({kind for kind, tables in _TABLES.items() if tables})
+"""The kinds that every piece of work may rest on."""
 
 
 class _Held(msgspec.Struct, frozen=True, gc=False):

@@ -13,9 +13,9 @@ from typing import Any, Never
 
 from weft.model.ids import Revision, SubnetId
 from weft.store import schema as t
-from weft.store.catching_up import News
+from weft.store.catching_up import OF_ALL, News
 from weft.store.engine import Connection, Engine
-from weft.store.group import OF_NO_ACCOUNT, Group, Kept, NotKeptError
+from weft.store.group import Group, Kept, NotKeptError
 from weft.store.work import Work
 
 PAUSE = 64
@@ -80,9 +80,12 @@ class Draft:
 
     def holds(self, news: News | None) -> bool:
         """Tell whether what others have written leaves alone what the draft rests on."""
-        if news is None or not news.kinds <= OF_NO_ACCOUNT or not self.group.counts.keys() <= news.usages.keys():
+        group = self.group
+        if news is None or not group.counts.keys() <= news.usages.keys():
             return False
-        return self.group.asked.keys().isdisjoint(news.ports) and not self.taken_twice(news)
+        if not (news.kinds.isdisjoint(OF_ALL) and news.kinds.isdisjoint(group.rests_on)):
+            return False
+        return group.asked.keys().isdisjoint(news.ports) and not self.taken_twice(news)
 
     def taken_twice(self, news: News) -> set[SubnetId]:
         """Return the subnets of which the draft has taken addresses that others have."""

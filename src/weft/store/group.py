@@ -22,8 +22,6 @@ ROWS_CACHED = CACHED | {t.records}
 """Tables of which a row that was read by its key is kept until it changes."""
 MAX_CACHED = 20_000
 """Answers that are kept of one table, and rows of all."""
-OF_NO_ACCOUNT = frozenset({Kind.PORT, Kind.NODE, Kind.SWITCH, Kind.SWITCH_STATUS})
-"""The kinds of objects of which no row is kept, so that others may change them beside a draft (weft.store.draft)."""
 HISTORY_TRIMMED_EVERY = 100
 """Entries that a port's history grows by before it is cut."""
 
@@ -88,6 +86,8 @@ class Group:
         self.head = head
         self.is_draft = False
         """Whether it is not this process' turn yet."""
+        self.rests_on: set[str] = set()
+        """The kinds of which a draft has looked at records, or at how many there are."""
         self.ports: dict[str, tuple[Any, ...]] = {}
         """Rows of ports that were read for several pieces at once, and that nobody has written since."""
         self.asked: dict[PortId, None] = {}
@@ -114,6 +114,7 @@ class Group:
 
     def record(self, kind: Kind, id_: str, ask: Callable[[], tuple[Any, ...] | None]) -> tuple[Any, ...] | None:
         """Return the row of a record: of those with the ids of ports that were read ahead, all are read at once."""
+        self.rests_on.add(kind)
         rows, key = self.kept.rows, (t.records, (kind, id_))
         if key not in rows and len(self.asked) > 1 and id_ in self.asked:
             if len(rows) + len(self.asked) > MAX_CACHED:
@@ -212,11 +213,12 @@ class Group:
             found = self.kept.usages[key] = ask()
         return found
 
-    def rest_on(self, kind: Kind) -> None:
-        """Note that a piece rests on how many objects of a kind there are. Raises NotKeptError where others may make
-        more of them before its turn."""
-        if kind in OF_NO_ACCOUNT:
+    def rest_on(self, kind: str) -> None:
+        """Note that a piece rests on what there is of a kind. Raises NotKeptError if that will surely be something else
+        by its turn."""
+        if kind == Kind.PORT:
             self.require_turn()
+        self.rests_on.add(kind)
 
     def require_turn(self) -> None:
         """Raise NotKeptError if others may write before this group."""

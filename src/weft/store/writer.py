@@ -106,11 +106,8 @@ class Writer:
     def _write(self) -> None:
         pieces = 0
         while works := self._queue.get():
-            if (
-                pieces > 1
-                and len(works) < HANDED_OVER
-                and (early_s := self._turns.began + PACE_S - time.monotonic()) > 0
-            ):
+            early_s = self._turns.began + PACE_S - time.monotonic()
+            if pieces > 1 and len(works) < HANDED_OVER and early_s > 0:
                 time.sleep(early_s)
             head = self._commit(works)
             pieces = len(works)
