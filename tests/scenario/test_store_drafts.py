@@ -22,7 +22,7 @@ from tests.thorough import examples
 from weft.intent.inventory import replace_inventory
 from weft.intent.networks import NetworkChanges, delete_network, update_network
 from weft.intent.ports import FixedIpSpec, PortChanges, PortSpec, create_ports, delete_port, update_port
-from weft.intent.quotas import set_quota
+from weft.intent.quotas import quota_of, set_quota
 from weft.intent.security_groups import SecurityGroupSpec, create_group
 from weft.intent.subnets import delete_subnet
 from weft.model.errors import Conflict, NotFound, Transient
@@ -246,7 +246,7 @@ async def test_a_quota_that_another_process_sets_meanwhile_holds(server: Server)
     assert not any(isinstance(each, Exception) for each in outcomes)
 
 
-async def test_nothing_is_drafted_that_rests_on_how_many_ports_there_are(server: Server) -> None:
+async def test_a_draft_does_not_hold_that_rests_on_how_many_ports_there_are(server: Server) -> None:
     network, _ = await server.first.segment("10.0.0.0/24")
     other, _ = await server.first.segment("10.0.1.0/24")
     await server.first.store.transact(lambda tx: set_quota(tx, PROJECT, {"port": 8}))
@@ -260,6 +260,24 @@ async def test_nothing_is_drafted_that_rests_on_how_many_ports_there_are(server:
     assert maker.early == [True, False]
     assert isinstance(outcome, Conflict)
     assert await server.first.store.read(lambda snapshot: snapshot.usage(PROJECT, PORTS)) == 8
+
+
+async def test_a_record_that_another_process_changes_meanwhile_is_read_anew(server: Server) -> None:
+    seen: list[int] = []
+
+    def limit(tx: Transaction, items: Sequence[None]) -> Sequence[int]:
+        seen.append(quota_of(tx, PROJECT).limit("port"))
+        return [seen[-1]] * len(items)
+
+    def ask(store: Store) -> Any:
+        return store.transact_together(limit, None, early=True)
+
+    await server.first.store.transact(lambda tx: set_quota(tx, PROJECT, {"port": 7}))
+    while len(seen) < 5:
+        await ask(server.second)
+    seen.clear()
+    [outcome] = await server.beside(lambda tx: set_quota(tx, PROJECT, {"port": 8}), ask, until=lambda: seen)
+    assert (seen, outcome) == ([7, 8], 8)
 
 
 async def test_what_asks_for_its_revision_waits_for_its_turn(server: Server) -> None:

@@ -87,7 +87,7 @@ class Group:
         self.is_draft = False
         """Whether it is not this process' turn yet."""
         self.rests_on: set[str] = set()
-        """The kinds of which a draft has looked at records, or at how many there are."""
+        """The kinds of which pieces have looked at records, or asked how many there are."""
         self.ports: dict[str, tuple[Any, ...]] = {}
         """Rows of ports that were read for several pieces at once, and that nobody has written since."""
         self.asked: dict[PortId, None] = {}
@@ -212,13 +212,6 @@ class Group:
                 self.kept.usages.clear()
             found = self.kept.usages[key] = ask()
         return found
-
-    def rest_on(self, kind: str) -> None:
-        """Note that a piece rests on what there is of a kind. Raises NotKeptError if that will surely be something else
-        by its turn."""
-        if kind == Kind.PORT:
-            self.require_turn()
-        self.rests_on.add(kind)
 
     def require_turn(self) -> None:
         """Raise NotKeptError if others may write before this group."""

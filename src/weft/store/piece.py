@@ -139,7 +139,7 @@ class Piece(Snapshot):
 
     def usage(self, project_id: str, kind: Kind) -> int:
         """Return how many objects of a kind a project has."""
-        self._group.rest_on(kind)
+        self._group.rests_on.add(kind)
         return self._usage(project_id, kind)
 
     def _usage(self, project_id: str, kind: Kind) -> int:
