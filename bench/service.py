@@ -54,6 +54,7 @@ async def measure(inventory: Path) -> list[Figure]:
         bare = await asyncio.to_thread(bare_rates, f"sqlite:///{folder}/bare.db", work)
         figures += await _engine(SQLITE, f"sqlite:///{folder}/weft.db", inventory, Limits(canned, bare))
     with postgres() as server:
+        server.wear_in()
         bare = await asyncio.to_thread(bare_rates, server.create("bare"), work)
         figures += await _engine(POSTGRESQL, server.create("weft"), inventory, Limits(canned, bare))
     return figures

@@ -40,6 +40,7 @@ async def measure(inventory: Path) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         figures = await _engine("SQLite", f"sqlite:///{folder}/weft.db")
     with postgres() as server:
+        server.wear_in()
         figures += await _engine("PostgreSQL", server.create("weft"))
     return figures
 
