@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from core_world import PROJECT, Clock, World, small_dc
 from empty_store import put_empty_store
@@ -374,6 +375,26 @@ async def test_a_port_that_is_deleted_meanwhile_is_not_brought_back(server: Serv
         until=lambda: seen,
     )
     assert isinstance(outcome, NotFound)
+
+
+async def test_a_draft_that_is_given_up_leaves_no_gap_between_addresses(server: Server) -> None:
+    network, _ = await server.first.segment("10.0.0.0/24")
+    maker = Maker(network.id)
+    await maker.warm_up(server)
+    last = await maker.one()(server.second)
+    early: list[bool] = []
+
+    def bind(tx: Transaction, items: Sequence[str]) -> list[PortView]:
+        early.append(tx._group.is_draft)
+        specs = [msgspec.structs.replace(spec(network.id), node=NodeName(node)) for node in items]
+        return create_ports(tx, specs)
+
+    made = await server.second.transact_together(bind, "node1", early=True)
+    assert early == [True, False], "the network's VLAN on the leaf is to be chosen first"
+    first = int(made.port.fixed_ips[0].address)
+    assert first == int(last.port.fixed_ips[0].address) + 1
+    several = await server.second.transact(lambda tx: bind(tx, ["node2"] * 5), early=True)
+    assert [int(each.port.fixed_ips[0].address) for each in several] == list(range(first + 1, first + 6))
 
 
 async def test_more_than_can_be_told_ends_a_draft(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

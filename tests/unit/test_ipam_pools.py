@@ -195,3 +195,18 @@ def test_a_search_leaps_on_within_the_pool_and_not_too_far() -> None:
     empty = AddressPool([])
     empty.leap(3)
     assert empty.allocate(0.0) is None
+
+
+def test_what_is_taken_back_is_given_out_next() -> None:
+    pool = AddressPool([(10, 13), (20, 21)])
+    assert pool.allocate_several(3, 0.0) == [10, 11, 12]
+    for address in (12, 11):
+        pool.take_back(address)
+    assert pool.allocate(0.0) == 11
+    assert pool.allocate_several(4, 0.0) == [12, 13, 20, 21]
+    pool.take_back(21)
+    assert pool.allocate(0.0) == 21
+    pool.release(11)
+    pool.take_back(13)  # not the last one: the search goes on behind that
+    assert [pool.allocate(0.0) for _ in range(3)] == [11, 13, None]
+    pool.take_back(99)

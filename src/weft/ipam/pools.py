@@ -130,6 +130,13 @@ class AddressPool:
         if self._taken_in[number] == 0:
             del self._chunks[number], self._taken_in[number]
 
+    def take_back(self, address: int) -> None:
+        """Release an address as if it had not been given out: if it was the last one, it is the next again."""
+        self.release(address)
+        index = self._index(address)
+        if index is not None and self._cursor == (index + 1 if index + 1 < self.size else 0):
+            self._cursor = index
+
     def rest(self, address: int, until: float) -> None:
         """Keep a taken address from being used before `until` (Unix seconds); then it is free."""
         self._recalled.pop(address, None)

@@ -53,6 +53,7 @@ class Piece(Snapshot):
         self._gained: dict[str, list[str]] = {}
         """The addresses that ports have got, ``SUBNET/ADDRESS``."""
         self._undo: list[Callable[[], None]] = []
+        self._is_withdrawn = False
         self._then: list[Callable[[], None]] = []
         self._saved: dict[PortId, None] = {}
         self._told: dict[PortId, list[HistoryEntry]] = {}
@@ -111,6 +112,11 @@ class Piece(Snapshot):
         """Take back what this work did to allocators; its rows are the engine's to undo."""
         for action in reversed(self._undo):
             action()
+
+    def withdraw(self) -> None:
+        """Undo this work, a draft, as if it had not been tried."""
+        self._is_withdrawn = True
+        self.undo()
 
     def committed(self) -> None:
         """Do what was put off until the work is durable."""

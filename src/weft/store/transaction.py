@@ -282,8 +282,8 @@ class Transaction(Piece):
         taken = pool.allocate_several(count, self.clock())
 
         def release() -> None:
-            for number in taken:
-                pool.release(number)
+            for number in reversed(taken):
+                self._give_back(pool, number)
 
         self._undo.append(release)
         return taken
@@ -293,8 +293,12 @@ class Transaction(Piece):
         now = self.clock()
         taken = pool.allocate(now) if address is None else address if pool.take(address, now) else None
         if taken is not None:
-            self._undo.append(lambda: pool.release(taken))
+            self._undo.append(lambda: self._give_back(pool, taken))
         return taken
+
+    def _give_back(self, pool: AddressPool, address: int) -> None:
+        """Release an address. One that was found to be another's must not be the next that is given out."""
+        (pool.take_back if self._is_withdrawn else pool.release)(address)
 
     def rest_address(self, subnet: Subnet, address: IPAddress, until: float) -> None:
         """Keep a given-up address from being used by anyone before `until` (Unix seconds)."""

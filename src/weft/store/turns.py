@@ -133,10 +133,10 @@ class Turns:
         try:
             works[0].done(transaction, works)
         except NotKeptError:
-            transaction.undo()
+            transaction.withdraw()
             self._pauses.lengthen(works)
         except Exception:
-            transaction.undo()
+            transaction.withdraw()
         else:
             draft.add(works)
 
@@ -181,7 +181,7 @@ class Turns:
         """Undo a draft."""
         for work in reversed(draft.works):
             if work.transaction is not None:
-                work.transaction.undo()
+                work.transaction.withdraw()
             work.begin()
         self._pauses.lengthen(draft.works)
         for subnet_id in draft.taken_twice(news) if news is not None else ():
