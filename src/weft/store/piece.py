@@ -12,6 +12,7 @@ import sqlalchemy as sa
 import structlog
 
 from weft.fabric.topology import Topology
+from weft.ipam.pools import AddressPool
 from weft.model import steps
 from weft.model.ids import NetworkId, NodeName, PortId, Revision
 from weft.model.intent import HistoryEntry, Network, Subnet
@@ -53,7 +54,9 @@ class Piece(Snapshot):
         self._gained: dict[str, list[str]] = {}
         """The addresses that ports have got, ``SUBNET/ADDRESS``."""
         self._undo: list[Callable[[], None]] = []
-        self._is_withdrawn = False
+        """None may hold this piece: what refers to itself waits for the garbage collector, and that stops everybody."""
+        self._taken: list[tuple[AddressPool, list[int]]] = []
+        """The addresses that it has from allocators."""
         self._then: list[Callable[[], None]] = []
         self._saved: dict[PortId, None] = {}
         self._told: dict[PortId, list[HistoryEntry]] = {}
@@ -109,13 +112,22 @@ class Piece(Snapshot):
         self.undo()
 
     def undo(self) -> None:
-        """Take back what this work did to allocators; its rows are the engine's to undo."""
+        """Take back what this work did to allocators; its rows are the engine's to undo.
+
+        The next addresses that are given out are others: one of these may be what the work failed by.
+        """
         for action in reversed(self._undo):
             action()
+        for pool, addresses in self._taken:
+            for address in addresses:
+                pool.release(address)
 
     def withdraw(self) -> None:
-        """Undo this work, a draft, as if it had not been tried."""
-        self._is_withdrawn = True
+        """Undo this work, a draft, as if it had not been tried: its addresses are given out next."""
+        for pool, addresses in reversed(self._taken):
+            for address in reversed(addresses):
+                pool.take_back(address)
+        self._taken.clear()
         self.undo()
 
     def committed(self) -> None:

@@ -280,12 +280,7 @@ class Transaction(Piece):
     def _take_several(self, subnet: Subnet, count: int) -> list[int]:
         pool = self.pool(subnet)
         taken = pool.allocate_several(count, self.clock())
-
-        def release() -> None:
-            for number in reversed(taken):
-                self._give_back(pool, number)
-
-        self._undo.append(release)
+        self._taken.append((pool, taken))
         return taken
 
     def _take(self, subnet: Subnet, address: int | None) -> int | None:
@@ -293,12 +288,8 @@ class Transaction(Piece):
         now = self.clock()
         taken = pool.allocate(now) if address is None else address if pool.take(address, now) else None
         if taken is not None:
-            self._undo.append(lambda: self._give_back(pool, taken))
+            self._taken.append((pool, [taken]))
         return taken
-
-    def _give_back(self, pool: AddressPool, address: int) -> None:
-        """Release an address. One that was found to be another's must not be the next that is given out."""
-        (pool.take_back if self._is_withdrawn else pool.release)(address)
 
     def rest_address(self, subnet: Subnet, address: IPAddress, until: float) -> None:
         """Keep a given-up address from being used by anyone before `until` (Unix seconds)."""
@@ -353,7 +344,8 @@ class Transaction(Piece):
         block = self.random(serials.bits) // BLOCK if row is None else row[0] + 1
         block %= (1 << serials.bits) // BLOCK
         self._put(t.cursors, {"name": name, "value": block})
-        self._undo.append(lambda: self._kept.forget_serials(name))
+        kept = self._kept
+        self._undo.append(lambda: kept.forget_serials(name))
         serials.add(block)
 
     def put_leaf_vlan(self, vlan: LeafVlan) -> None:
