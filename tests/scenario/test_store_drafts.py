@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 import os
 import random
 import sqlite3
@@ -439,6 +440,30 @@ async def test_a_draft_that_hits_a_key_that_is_taken_is_run_again(server: Server
     view = await maker.one()(server.second)
     assert maker.early == [True, False]
     assert view.port.fixed_ips[0].address != held.port.fixed_ips[0].address
+
+
+async def test_no_work_that_is_done_waits_for_the_garbage_collector(server: Server) -> None:
+    network, _ = await server.first.segment("10.0.0.0/16")
+    maker = Maker(network.id)
+    await maker.warm_up(server)
+    made = [await maker.one()(server.second) for _ in range(3)]
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await maker.one()(server.second)
+            await maker.many(3)(server.second)
+            for view in made:
+                id_ = view.port.id
+                await server.second.transact(
+                    lambda tx, id_=id_: update_port(tx, id_, PortChanges(node=NodeName("node1"))),  # type: ignore[misc]
+                    ports=[id_],
+                    early=True,
+                )
+        left = [each for each in gc.get_objects() if isinstance(each, Transaction)]
+    finally:
+        gc.enable()
+    assert len(left) < 8, "none but the last refers to itself"
 
 
 @pytest.mark.parametrize("seed", range(examples(40)))
