@@ -19,7 +19,7 @@ from weft.agent.cni.errors import CniError, Code
 from weft.agent.cni.kernel import Pair
 from weft.agent.cni.pool import ORDER_AGAIN_AFTER_S, WarmPolicy
 from weft.agent.cni.server import serve
-from weft.agent.cni.service import MAX_TAKEN
+from weft.agent.cni.service import MAX_TAKEN, CniService
 from weft.agent.ovs.tables import Operation
 from weft.intent.ports import delete_port
 from weft.intent.realizations import report
@@ -439,6 +439,28 @@ async def test_a_port_that_is_deleted_on_its_way_onto_a_cable_is_replaced(
     await node.close()
 
 
+def second_is_deleted(service: CniService) -> "asyncio.Task[None]":
+    """Begin to take the second container from its cable."""
+    return asyncio.create_task(service._unplug([each for each in service._plugged() if each.container_id == "second"]))
+
+
+async def second_comes_and_goes(node: ContainerNode, deleting: list["asyncio.Task[None]"], *, is_anew: bool) -> None:
+    """Add a second container, which is deleted meanwhile; assert that nothing of it is left, nor of its port.
+
+    `is_anew`: the port that it is given was deleted, and it gets another one.
+    """
+    if is_anew:
+        node.machine.is_deaf = True
+        await delete_warm(node)
+    await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
+    await node.rest()
+    node.machine.is_deaf = False
+    await node.rest()
+    assert deleting[0].done()
+    assert {each.holder for each in await node.bound() if each.holder} == {"first"}
+    await node.check()
+
+
 @pytest.mark.parametrize("is_anew", [False, True])
 async def test_a_deletion_that_is_on_its_way_is_not_undone_by_what_the_server_answers(
     node: ContainerNode, monkeypatch: pytest.MonkeyPatch, *, is_anew: bool
@@ -457,22 +479,12 @@ async def test_a_deletion_that_is_on_its_way_is_not_undone_by_what_the_server_an
         outcomes = await batch(of, asked)
         if not deleting and (asked.attach if is_anew else asked.claim):
             monkeypatch.setattr(node.agent, "transact", slowly)
-            second = [each for each in service._plugged() if each.container_id == "second"]
-            deleting.append(asyncio.create_task(service._unplug(second)))
+            deleting.append(second_is_deleted(service))
             await asyncio.sleep(0)
         return outcomes
 
     monkeypatch.setattr(node.agent, "workload_batch", late)
-    if is_anew:
-        node.machine.is_deaf = True
-        await delete_warm(node)
-    await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
-    await node.rest()
-    node.machine.is_deaf = False
-    await node.rest()
-    assert deleting[0].done()
-    assert {each.holder for each in await node.bound() if each.holder} == {"first"}
-    await node.check()
+    await second_comes_and_goes(node, deleting, is_anew=is_anew)
 
 
 async def test_a_container_that_is_deleted_as_it_gets_another_port_gives_that_back(
@@ -485,8 +497,7 @@ async def test_a_container_that_is_deleted_as_it_gets_another_port_gives_that_ba
 
     async def slowly(operations: Sequence[Operation]) -> None:
         monkeypatch.setattr(node.agent, "transact", transact)
-        second = [each for each in service._plugged() if each.container_id == "second"]
-        deleting.append(asyncio.create_task(service._unplug(second)))
+        deleting.append(second_is_deleted(service))
         await a_while()  # until the deletion is to be written, too
         await transact(operations)
 
@@ -497,15 +508,7 @@ async def test_a_container_that_is_deleted_as_it_gets_another_port_gives_that_ba
         return outcomes
 
     monkeypatch.setattr(node.agent, "workload_batch", late)
-    node.machine.is_deaf = True
-    await delete_warm(node)
-    await node.call("ADD", "second", "web-7c9d8f6b5-ccccc")
-    await node.rest()
-    node.machine.is_deaf = False
-    await node.rest()
-    assert deleting[0].done()
-    assert {each.holder for each in await node.bound() if each.holder} == {"first"}
-    await node.check()
+    await second_comes_and_goes(node, deleting, is_anew=True)
 
 
 async def test_a_cable_that_was_set_down_after_it_was_ready_is_set_up_again(node: ContainerNode) -> None:
